@@ -1,0 +1,23 @@
+# Warnings for our own code, ccache where there is one, sanitizers on request.
+add_library(backlot_warnings INTERFACE)
+target_compile_options(backlot_warnings INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  # Precompiled headers need both settings, or every file misses the cache.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+  add_compile_options(-fpch-preprocess)
+endif()
+
+if(BACKLOT_SANITIZE)
+  add_compile_options(-fsanitize=${BACKLOT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${BACKLOT_SANITIZE})
+endif()
+
+option(BACKLOT_COVERAGE "instrument for gcovr" OFF)
+if(BACKLOT_COVERAGE)
+  add_compile_options(--coverage -O1)
+  add_link_options(--coverage)
+endif()

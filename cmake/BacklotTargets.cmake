@@ -1,0 +1,33 @@
+# backlot_library(NAME SOURCES... [LINK targets...] [PRIVATE_LINK targets...] [PCH headers...])
+# A static library of one folder under lib/; headers are included as "folder/name.h".
+function(backlot_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;LINK;PRIVATE_LINK;PCH" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/lib)
+  target_link_libraries(${name} PUBLIC ${A_LINK} PRIVATE backlot_warnings ${A_PRIVATE_LINK})
+  if(A_PCH)
+    target_precompile_headers(${name} PRIVATE ${A_PCH})
+  endif()
+endfunction()
+
+# backlot_test(NAME SOURCES... LINK targets... [LABELS labels...] [TIMEOUT seconds] [PCH headers...])
+# One GoogleTest program, registered as one ctest entry. Tests find their data through
+# BACKLOT_TEST_DATA (tests/data) and the built binary through BACKLOT_BINARY.
+function(backlot_test name)
+  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LINK;LABELS;PCH" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/lib ${CMAKE_SOURCE_DIR}/tests ${RAPIDCHECK_INCLUDE})
+  target_link_libraries(${name} PRIVATE ${A_LINK} GTest::gtest GTest::gtest_main ${RAPIDCHECK_LIBRARY} backlot_warnings)
+  target_compile_definitions(${name} PRIVATE
+    BACKLOT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" BACKLOT_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data"
+    BACKLOT_BINARY="${CMAKE_BINARY_DIR}/backlot")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(A_PCH)
+    target_precompile_headers(${name} PRIVATE ${A_PCH})
+  endif()
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
+endfunction()

@@ -1,0 +1,121 @@
+// What the upper half knows of the engine: requests in, pictures out. No LibTorch in this header;
+// the engine itself is a shared library that load_engine() (engine/loader.h) opens on demand.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace backlot {
+
+struct EngineOptions {
+  std::string device = "cpu";  // cpu, cuda or cuda:N
+  int threads = 0;             // for one operator on the CPU; 0: as many as the process may use
+};
+
+// `automatic` is what is fastest on the device with a picture that stays the same to the eye.
+enum class Precision { automatic, float32, bfloat16, float16 };
+
+struct PipelineOptions {
+  std::filesystem::path model;               // a diffusers folder or one SDXL checkpoint file
+  std::optional<std::string> variant;        // "fp16" picks *.fp16.safetensors
+  std::optional<std::filesystem::path> vae;  // another autoencoder's folder
+  Precision precision = Precision::automatic;
+};
+
+// height, width, as diffusers orders them
+using Size = std::array<int64_t, 2>;
+
+// One picture to make, everything resolved. Names and meanings are diffusers'
+// (StableDiffusionXLPipeline.__call__); absent differs from empty for the negative prompts.
+struct ImageRequest {
+  std::string prompt;
+  std::optional<std::string> prompt_2;
+  std::optional<std::string> negative_prompt, negative_prompt_2;
+  uint64_t seed = 0;
+  int64_t steps = 50;
+  double guidance_scale = 5.0;  // at most 1: no guidance, negative prompts unused
+  double guidance_rescale = 0.0;
+  int64_t width = 1024, height = 1024;  // pixels, multiples of 8
+  int64_t clip_skip = 0;                // hidden_states[-(clip_skip + 2)], positive prompt only
+  std::optional<Size> original_size, target_size, negative_original_size, negative_target_size;
+  Size crops_coords_top_left = {0, 0}, negative_crops_coords_top_left = {0, 0};
+  // null: the folder's scheduler_config.json; text: a name (euler, dpmpp_2m_karras, …) laid over
+  // the folder's config; object: `_class_name` and keys, replacing the folder's config whole.
+  Json scheduler;
+  bool chunk_long_prompts = false;  // false: truncate at 77 tokens with a warning, as diffusers
+  bool prompt_weighting = false;    // read (word:1.3) and [word]
+  bool vae_tiling = false;          // decode in overlapping tiles: less memory, other rounding
+};
+
+// Pixels row by row, three bytes each.
+struct Picture {
+  int64_t width = 0, height = 0;
+  std::vector<uint8_t> rgb;
+};
+
+// Shares of a batch's wall time, divided evenly among its items.
+struct StageSeconds {
+  double text_encode = 0, denoise = 0, decode = 0;
+};
+
+struct ImageResult {
+  Picture picture;
+  StageSeconds seconds;
+  std::vector<std::string> warnings;  // e.g. "prompt truncated to 77 tokens: …"
+};
+
+// Hears how far long work is, and says whether to go on.
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  virtual void stage(std::string_view name) = 0;  // load, text_encode, denoise, decode
+  virtual void step(int64_t done, int64_t total) = 0;
+  virtual bool stop_requested() const = 0;  // asked between steps; true makes Interrupted fly
+};
+
+// A loaded model. Not safe for use from two threads at once.
+class ImagePipeline {
+ public:
+  virtual ~ImagePipeline() = default;
+
+  // The requests share width, height, steps, scheduler, vae_tiling, and all or none of them use
+  // guidance; prompts, seeds, scales and sizes for conditioning may differ. Each result depends on
+  // its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer), ItemError,
+  // Interrupted.
+  virtual std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
+                                            Progress& progress) = 0;
+
+  virtual std::string dtype() const = 0;  // "float32", "bfloat16" or "float16": what was chosen
+
+  // Working memory that one more picture of that size in a batch takes, in bytes; an estimate.
+  virtual uint64_t bytes_per_item(int64_t width, int64_t height, bool guidance) const = 0;
+};
+
+struct DeviceFacts {
+  std::string name;  // "cpu", "cuda:0"
+  std::string model;  // what the maker calls it
+  uint64_t memory_bytes = 0, free_bytes = 0;
+  int threads = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual DeviceFacts device() const = 0;
+  virtual std::string torch_version() const = 0;
+
+  // Throws LoadError (file and what is wrong with it, all mismatched tensors at once), OutOfMemory.
+  virtual std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
+                                                             Progress& progress) = 0;
+};
+
+}  // namespace backlot

@@ -1,0 +1,3 @@
+#include "engine/loader.h"
+
+namespace backlot {}

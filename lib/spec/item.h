@@ -1,0 +1,44 @@
+// What a spec becomes: a plan of items, each one output with all its parameters resolved.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace backlot {
+
+enum class Task { text_to_image, text_to_video, enhance, analyze_video, image_to_3d };
+
+// How outputs are written, the same for all items of a plan.
+struct OutputSettings {
+  std::string format = "png";                          // png, jpeg, webp, png-sequence
+  std::string name = "{index:05}-{slug}-{seed}";       // template without extension
+  std::optional<uint64_t> max_bytes;                   // of one output file
+  int quality = 90;                                    // jpeg and webp, 1 to 100
+  bool metadata = true;                                // false: no text chunks, EXIF or XMP
+};
+
+struct Item {
+  std::string id;      // SHA-256 over the canonical JSON of parameters and the model's fingerprint
+  int64_t index = 0;   // place in the plan, from 0
+  std::string job;     // the job's id, or "job-N" counted from 1
+  std::filesystem::path model;  // absolute
+  Json parameters;     // every field resolved, defaults filled in, names as in the spec; files
+                       // (image, vae, loras…) stand as {"path": name, "sha256": …}
+  std::string output;  // path relative to the run folder, e.g. "images/00000-a-red-apple-7.png"
+};
+
+struct Plan {
+  std::string name;                  // the run folder's name
+  Task task = Task::text_to_image;
+  std::filesystem::path run_folder;  // where outputs go, absolute
+  Json spec;                         // as resolved: what the manifest records (no absolute paths)
+  OutputSettings output;
+  std::vector<Item> items;           // ids are distinct: a repeated item is an error or counted once
+};
+
+}  // namespace backlot

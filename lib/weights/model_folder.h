@@ -1,0 +1,57 @@
+// A model as people have it on disk: a diffusers folder or one SDXL checkpoint file. Reads configs
+// and headers only; milliseconds, whatever the size. No LibTorch here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "weights/checkpoint.h"
+
+namespace backlot {
+
+class ModelFolder {
+ public:
+  // A folder with model_index.json, or a .safetensors file with an SDXL checkpoint under its
+  // original names (its configs are then SDXL's published ones). Throws LoadError.
+  static ModelFolder open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  bool single_file() const { return single_file_; }
+  const Json& index() const { return index_; }          // model_index.json
+  std::string pipeline_class() const;                   // "StableDiffusionXLPipeline"
+  bool has(std::string_view component) const;           // named in the index and not null
+
+  // component/config.json (scheduler/scheduler_config.json). Throws LoadError with file and place.
+  Json config(std::string_view component) const;
+
+  // The component's tensors under diffusers' names.
+  Checkpoint checkpoint(std::string_view component,
+                        const std::optional<std::string>& variant = std::nullopt) const;
+
+  // Where vocab.json and merges.txt lie. For a single file: the full CLIP vocabulary that backlot
+  // ships, or tokenizer/ beside the file if there is one.
+  std::filesystem::path tokenizer_folder(std::string_view component) const;
+
+  // Every file that decides a picture, for fingerprints: configs, weights, vocabularies.
+  std::vector<std::filesystem::path> files(const std::optional<std::string>& variant) const;
+
+  // A licence file in the folder (LICENSE, LICENSE.md, …), relative to it.
+  std::optional<std::string> licence() const;
+
+ private:
+  std::filesystem::path path_;
+  bool single_file_ = false;
+  Json index_;
+};
+
+// SHA-256 over the names and contents of files(), cached by path, size, inode and modification time
+// under $XDG_CACHE_HOME/backlot (default ~/.cache/backlot); hashes in parallel, about 1 GB/s a core.
+// The same model in another folder has the same fingerprint.
+std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant);
+
+}  // namespace backlot

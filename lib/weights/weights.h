@@ -1,0 +1,69 @@
+// Binding a checkpoint's tensors to a network: each name is spelled once, in the constructor of the
+// module that owns it, in the checkpoint's own words, with its shape.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "weights/checkpoint.h"
+
+namespace backlot {
+
+class Binding;
+
+// A place inside a checkpoint. Modules walk down with `/` and ask for tensors by name, so a model
+// file reads like the listing of its checkpoint.
+class Weights {
+ public:
+  Weights operator/(std::string_view child) const;
+  Weights operator/(int64_t index) const;
+
+  // The tensor `name` below this place, converted to the binding's dtype and device. If it is
+  // missing or has another shape the binding notes it and hands back a placeholder.
+  at::Tensor operator()(std::string_view name, at::IntArrayRef shape) const;
+
+  // Carried by the checkpoint, of no use to the model: not an error.
+  void skip(std::string_view name) const;
+
+  // Whether the checkpoint has this name here; only for layouts that differ between writers (the
+  // "text_model." prefix), never to infer structure.
+  bool has(std::string_view name) const;
+
+ private:
+  friend class Binding;
+  Weights(Binding& binding, std::string prefix);
+  Binding* binding_;
+  std::string prefix_;
+};
+
+// Collects what does not agree between a checkpoint and a model, then says it all at once.
+class Binding {
+ public:
+  Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device);
+  Weights root();
+
+  // Throws one LoadError that lists every missing, misshapen and unused tensor (the first few of
+  // each kind, with counts). Call when the model is built.
+  void finish() const;
+
+ private:
+  friend class Weights;
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Builds Model(Weights, config) and insists that checkpoint and model agree. On the CPU with the
+// file's own dtype tensors are views of the mapping (no copy); otherwise they are converted.
+template <class Model, class Config>
+Model load(const Checkpoint& checkpoint, const Config& config, at::ScalarType dtype,
+           at::Device device) {
+  Binding binding(checkpoint, dtype, device);
+  Model model(binding.root(), config);
+  binding.finish();
+  return model;
+}
+
+}  // namespace backlot
