@@ -1,1 +1,128 @@
-int main() { return 2; }
+// backlot: the table of commands, help made from it, and the one catch.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <new>
+#include <vector>
+
+#include "base/text.h"
+#include "command.h"
+#include "log.h"
+#include "version.h"
+
+namespace backlot {
+namespace {
+
+constexpr Command command_table[] = {
+    {"generate", "make what the specs ask for, on one device",
+     "backlot generate jobspecs/demo.yaml\n"
+     "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o apple",
+     declare_generate},
+    {"health", "devices, drivers, memory and LibTorch: could work start here?",
+     "backlot health --json", declare_health},
+    {"models", "what a model folder holds: list, show, check, tokenize",
+     "backlot models show models/pocket-xl", declare_models},
+    {"report", "build a run's report.html again", "backlot report out/demo", declare_report},
+    {"completion", "print a completion script for bash or zsh",
+     "source <(backlot completion bash)", declare_completion},
+};
+
+constexpr const char* footer =
+    "exit codes: 0 everything exists, 1 some items failed, 2 wrong command line or spec,\n"
+    "            3 the machine or the model can't, 130/143 interrupted (run again to go on)";
+
+// The parser's own words, turned into our one line: the option, what is wrong, what to do.
+UsageError usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* used = &app;
+  for (const CLI::App* sub : app.get_subcommands()) used = sub;
+  const std::string help = used == &app ? "backlot --help" : "backlot " + used->get_name() + " --help";
+  if (dynamic_cast<const CLI::ExtrasError*>(&error)) {
+    const auto extras = app.remaining(true);
+    const std::string word = extras.empty() ? "" : extras.front();
+    std::vector<std::string> names;
+    if (used == &app && !word.starts_with("-"))
+      for (const auto& command : commands()) names.push_back(command.name);
+    else
+      for (const CLI::Option* option : used->get_options())
+        for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+    const std::vector<std::string_view> views(names.begin(), names.end());
+    const std::string meant = nearest(word.substr(0, word.find('=')), views);
+    return {word, used == &app ? "no such command or option" : "no such option or argument",
+            meant.empty() ? fmt::format("see '{}'", help) : fmt::format("did you mean {}?", meant)};
+  }
+  return {"", error.what(), fmt::format("see '{}'", help)};
+}
+
+void add_help(CLI::App& app) {
+  app.set_help_flag("-h,--help", "this help");
+  app.get_formatter()->column_width(34);
+}
+
+ExitCode run(int argc, char** argv) {
+  CLI::App app("backlot: batches of pictures from YAML job specs, on a CPU or a GPU", "backlot");
+  add_help(app);
+  app.set_version_flag("--version", std::string("backlot ") + version);
+  app.require_subcommand(0, 1);
+  app.footer(footer);
+  std::map<const CLI::App*, Run> runs;
+  for (const auto& command : commands()) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    add_help(*sub);
+    sub->footer(fmt::format("example:\n  {}\n\n{}", command.example, footer));
+    runs[sub] = command.declare(*sub);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {
+    app.exit(wanted);
+    return ExitCode::done;
+  } catch (const CLI::ParseError& error) {
+    throw usage_error(app, error);
+  }
+  const auto chosen = app.get_subcommands();
+  if (chosen.empty()) {
+    print_result(app.help());
+    return ExitCode::usage;
+  }
+  return runs.at(chosen.front())(StopSignal::install());
+}
+
+// An exit code never lies: results that could not be written are no success.
+ExitCode checked_output(ExitCode code) {
+  if (std::fflush(stdout) != 0 && code == ExitCode::done) {
+    log_error("standard output: cannot be written; free the disk or mend the pipe, then run again");
+    return ExitCode::environment;
+  }
+  return code;
+}
+
+}  // namespace
+
+std::span<const Command> commands() { return command_table; }
+
+void print_result(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
+}
+
+}  // namespace backlot
+
+int main(int argc, char** argv) {
+  using namespace backlot;
+  ExitCode code = ExitCode::environment;
+  try {
+    code = run(argc, argv);
+  } catch (const Error& error) {
+    log_error(error.what());
+    code = error.code();
+  } catch (const Interrupted&) {
+    log_warning("interrupted; run the same command again to go on");
+    code = ExitCode::interrupted;
+  } catch (const std::bad_alloc&) {
+    log_error("memory: not enough for this; close other programs, or ask for less at once");
+  } catch (const std::exception& error) {
+    log_error(std::string("unexpected: ") + error.what() + "; please report this");
+  }
+  return static_cast<int>(checked_output(code));
+}

@@ -22,6 +22,9 @@ struct TorchFolder {
 // binary, the folder that backlot was built with, what `python3` imports. Loads nothing.
 std::optional<TorchFolder> find_torch();
 
+// libbacklot_engine.so in lib/ or ../lib beside the binary.
+std::optional<std::filesystem::path> find_engine();
+
 // Throws EnvironmentError: no LibTorch, another version than the one compiled against, no such
 // device, the engine's library missing.
 std::unique_ptr<Engine> load_engine(const EngineOptions& options);

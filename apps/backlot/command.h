@@ -1,0 +1,35 @@
+// A subcommand: a name, a line of help, an example to paste, and what it does.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "base/error.h"
+#include "base/stop.h"
+
+namespace backlot {
+
+using Run = std::function<ExitCode(StopSignal&)>;
+
+struct Command {
+  const char* name;
+  const char* summary;
+  const char* example;
+  // Adds the command's options to `app` and returns what to do once they are parsed.
+  Run (*declare)(CLI::App& app);
+};
+
+std::span<const Command> commands();
+
+Run declare_generate(CLI::App& app);
+Run declare_health(CLI::App& app);
+Run declare_models(CLI::App& app);
+Run declare_report(CLI::App& app);
+Run declare_completion(CLI::App& app);
+
+// A result on standard output, followed by a newline.
+void print_result(std::string_view text);
+
+}  // namespace backlot

@@ -1,0 +1,187 @@
+// From options to plans, and how a plan is shown before it runs.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "command.h"
+#include "fleet/batching.h"
+#include "fleet/devices.h"
+#include "fleet/memory.h"
+#include "generate.h"
+#include "log.h"
+#include "media/metadata.h"
+#include "model_store.h"
+#include "spec/fields.h"
+#include "version.h"
+#include "weights/model_folder.h"
+
+namespace backlot {
+namespace {
+
+// A picture knows its model by name and fingerprint, not by folder: the folder is --model's, or the
+// one among the models at hand with that name.
+std::string model_for_picture(const Json& record, const std::string& picture) {
+  const std::string name = record.contains("model") ? record["model"].value("path", "") : "";
+  for (const auto& path : list_models())
+    if (!name.empty() && (path.filename() == name || path.stem() == name)) return path.string();
+  throw UsageError(picture, fmt::format("was made with the model '{}', which is not at hand", name),
+                   "give --model DIR, or point BACKLOT_MODELS at the folder that holds it");
+}
+
+void warn_of_other_model(const Json& record, const std::string& model, const std::string& picture) {
+  const std::string made_with =
+      record.contains("model") ? record["model"].value("fingerprint", "") : "";
+  if (made_with.empty()) return;
+  std::optional<std::string> variant;
+  if (const auto& parameters = record["parameters"];
+      parameters.contains("variant") && parameters["variant"].is_string())
+    variant = parameters["variant"].get<std::string>();
+  if (fingerprint(ModelFolder::open(model), variant) != made_with)
+    log_warning(picture + ": was made with other weights than " + model +
+                "; expect another picture");
+}
+
+SpecDocument document_from_picture(const GenerateOptions& options) {
+  const Json record = read_backlot_metadata(options.from);
+  Json fields = Json::object();
+  std::string prompt;
+  for (const auto& [name, value] : record.value("parameters", Json::object()).items()) {
+    if (name == "prompt" && value.is_string())
+      prompt = value;
+    else if (find_field(name) && !value.is_null())
+      fields[name] = value;
+  }
+  for (const auto& [name, text] : options.fields) fields[name] = text;
+  if (!fields.contains("model")) {
+    fields["model"] = model_for_picture(record, options.from);
+  }
+  warn_of_other_model(record, fields["model"], options.from);
+  if (record.value("from_a1111_text", false))
+    log_warning(options.from + ": carries no backlot record; its parameters are read from the "
+                               "text of another program and may be incomplete");
+  return quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
+                    options.sets);
+}
+
+SpecDocument document_from_options(const GenerateOptions& options) {
+  Json fields = Json::object();
+  for (const auto& [name, text] : options.fields) fields[name] = text;
+  return quick_spec(fields, options.prompts, options.sets);
+}
+
+// A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say it.
+void refuse_job_options(const GenerateOptions& options) {
+  std::string option = options.prompts.empty() ? "" : "--prompt";
+  if (!options.fields.empty()) {
+    option = "--" + options.fields.begin()->first;
+    std::replace(option.begin(), option.end(), '_', '-');
+  }
+  if (option.empty()) return;
+  throw UsageError(option, "goes with the form without a spec, and a spec is given",
+                   "use --set, e.g. --set defaults.steps=4 or --set 'jobs[0].prompt=a pear'");
+}
+
+ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& variant,
+                    RunInfo& info) {
+  const ModelFolder model = ModelFolder::open(path);
+  const std::string pipeline = model.pipeline_class();
+  if (!pipeline.starts_with("StableDiffusionXL"))
+    throw LoadError(path.string(), fmt::format("is a {}, not an SDXL pipeline", pipeline),
+                    "give a Stable Diffusion XL or SDXL-Turbo model");
+  ModelFacts facts;
+  facts.fingerprint = fingerprint(model, variant);
+  const Json unet = model.config("unet");
+  const Json vae = model.config("vae");
+  const size_t blocks = vae.contains("block_out_channels") ? vae["block_out_channels"].size() : 4;
+  const int64_t scale = int64_t{1} << (std::clamp<size_t>(blocks, 1, 8) - 1);
+  if (unet.contains("sample_size") && unet["sample_size"].is_number_integer())
+    facts.default_width = facts.default_height = unet["sample_size"].get<int64_t>() * scale;
+  const auto known = [&](const ModelInfo& each) { return each.path == path; };
+  if (std::none_of(info.models.begin(), info.models.end(), known))
+    info.models.push_back({path, facts.fingerprint, model.licence()});
+  return facts;
+}
+
+std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+}  // namespace
+
+std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
+  std::vector<SpecDocument> documents;
+  if (!options.specs.empty()) {
+    refuse_job_options(options);
+    if (!options.from.empty())
+      throw UsageError("--from", "does not go together with a spec", "give one of the two");
+    if (options.specs.size() > 1 && !options.output.empty())
+      throw UsageError("--output", "names one run folder, and there are several specs",
+                       "leave it out (each run goes to its own output.dir/name), or run them singly");
+    for (const auto& spec : options.specs) documents.push_back(read_spec(spec, options.sets));
+  } else if (!options.from.empty()) {
+    documents.push_back(document_from_picture(options));
+  } else if (!options.prompts.empty() || !options.fields.empty()) {
+    documents.push_back(document_from_options(options));
+  } else {
+    throw UsageError("generate", "neither a spec nor a prompt is given",
+                     "name a spec, or give --model and --prompt; see 'backlot generate --help'");
+  }
+  if (options.no_metadata)
+    for (auto& document : documents) document.output.metadata = false;
+  return documents;
+}
+
+PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
+  PreparedRun run{.document = std::move(document)};
+  const fs::path folder = options.output.empty() ? fs::path(run.document.output_dir) / run.document.name
+                                                 : fs::path(options.output);
+  run.shown_folder = folder.string();
+  run.info.backlot_version = version;
+  const fs::path absolute = fs::absolute(folder).lexically_normal();
+  run.info.base_seed = RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
+  run.plan = make_plan(run.document,
+                       {.model_facts = [&](const fs::path& model, const std::optional<std::string>& variant) {
+                          return facts_of(model, variant, run.info);
+                        },
+                        .base_seed = run.info.base_seed,
+                        .output = absolute});
+  return run;
+}
+
+void print_plan(const PreparedRun& run, const GenerateOptions& options) {
+  std::vector<const Item*> items;
+  for (const auto& item : run.plan.items) items.push_back(&item);
+  if (options.json) {
+    Json out{{"run", run.shown_folder}, {"items", items.size()}, {"plan", Json::array()}};
+    for (const Item* item : items)
+      out["plan"].push_back({{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
+    return print_result(out.dump(2));
+  }
+  print_result(fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
+  const Device device = list_devices().front();
+  for (const auto& group : group_items(items)) {
+    const Item& first = *group.batches.front().items.front();
+    print_result(fmt::format("  model {}", first.model.filename().string()));
+    for (const auto& batch : group.batches) {
+      const Item& one = *batch.items.front();
+      const MemoryNeed need = memory_need(one, options.dtype == "float32" ? 4 : 2);
+      print_result(fmt::format(
+          "    {} × {}x{}, {} steps, scheduler {}: weights {}, and about {} for each picture made together",
+          batch.items.size(), shown(one.parameters["width"]), shown(one.parameters["height"]),
+          shown(one.parameters["steps"]),
+          one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
+              ? shown(one.parameters["scheduler"])
+              : "of the model",
+          human_bytes(need.weights), human_bytes(need.per_picture)));
+    }
+  }
+  constexpr size_t most_shown = 20;
+  for (size_t i = 0; i < std::min(items.size(), most_shown); ++i)
+    print_result(fmt::format("  {}  seed {}  {}", items[i]->output, shown(items[i]->parameters["seed"]),
+                             printable(shown(items[i]->parameters["prompt"]))));
+  if (items.size() > most_shown)
+    print_result(fmt::format("  … and {} more; --json lists them all", items.size() - most_shown));
+  print_result(fmt::format("  memory: {} free of {}", human_bytes(device.free_bytes),
+                           human_bytes(device.memory_bytes)));
+}
+
+}  // namespace backlot

@@ -1,0 +1,34 @@
+#include "model_store.h"
+
+#include <cstdlib>
+#include <set>
+
+#include "weights/inspect.h"
+
+namespace backlot {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> list_models() {
+  std::vector<fs::path> places;
+  if (const char* named = std::getenv("BACKLOT_MODELS"); named && *named) places.emplace_back(named);
+  places.emplace_back("models");
+  std::error_code error;
+  if (const fs::path self = fs::read_symlink("/proc/self/exe", error); !error) {
+    const fs::path root = self.parent_path().parent_path();
+    places.push_back(root / "models");
+    places.push_back(root / "share" / "backlot" / "models");
+  }
+  std::set<fs::path> seen;
+  std::vector<fs::path> models;
+  for (const auto& place : places) {
+    if (!fs::is_directory(place, error)) continue;
+    for (const auto& model : find_models(place)) {
+      const fs::path canonical = fs::weakly_canonical(model);
+      if (seen.insert(canonical).second) models.push_back(canonical);
+    }
+  }
+  return models;
+}
+
+}  // namespace backlot

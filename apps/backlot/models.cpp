@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <iostream>
+#include <iterator>
+#include <memory>
+
+#include "base/text.h"
+#include "command.h"
+#include "model_store.h"
+#include "text/tokenize_folder.h"
+#include "weights/inspect.h"
+
+namespace backlot {
+namespace {
+
+struct ModelsOptions {
+  std::string action = "list", path;
+  std::optional<std::string> variant;
+  bool json = false;
+};
+
+std::string grouped(int64_t number) {
+  std::string digits = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+void print_summary(const ModelSummary& model) {
+  print_result(fmt::format("{}\n  {}, {}", model.path.string(), model.kind, model.pipeline_class));
+  for (const auto& part : model.components) {
+    std::string dtypes;
+    for (const auto& [dtype, count] : part.dtypes) dtypes += (dtypes.empty() ? "" : ", ") + dtype;
+    print_result(fmt::format("  {:<16} {:<32} {:>16} parameters {:>10} {}", part.name,
+                             part.class_name, grouped(part.parameters), human_bytes(part.bytes),
+                             dtypes));
+  }
+  const auto weights = static_cast<uint64_t>(model.parameters());
+  print_result(fmt::format("  {} parameters; weights in memory: {} as float32, {} as bfloat16 or float16",
+                           grouped(model.parameters()), human_bytes(4 * weights), human_bytes(2 * weights)));
+  if (model.licence) print_result(fmt::format("  licence: {}", *model.licence));
+  for (const auto& problem : model.problems) print_result("  problem: " + problem);
+}
+
+ExitCode list(const ModelsOptions& options) {
+  Json all = Json::array();
+  for (const auto& path : list_models()) {
+    const ModelSummary model = inspect_model(path);
+    all.push_back(to_json(model));
+    if (!options.json)
+      print_result(fmt::format("{}  {}, {} parameters{}", path.string(), model.pipeline_class,
+                               grouped(model.parameters()),
+                               model.problems.empty() ? "" : ", damaged"));
+  }
+  if (options.json) print_result(all.dump(2));
+  if (all.empty() && !options.json)
+    throw EnvironmentError("models", "none found below $BACKLOT_MODELS or ./models",
+                           "point BACKLOT_MODELS at the folder that holds your model folders");
+  return ExitCode::done;
+}
+
+ExitCode show(const ModelsOptions& options) {
+  const ModelSummary model = inspect_model(options.path, options.variant);
+  if (options.json)
+    print_result(to_json(model).dump(2));
+  else if (options.action == "show" || !model.problems.empty())
+    print_summary(model);
+  else
+    print_result(fmt::format("{}: sound", options.path));
+  return model.problems.empty() ? ExitCode::done : ExitCode::environment;
+}
+
+ExitCode tokenize(const ModelsOptions& options) {
+  const std::string input{std::istreambuf_iterator<char>(std::cin), {}};
+  const Json texts = Json::parse(input, nullptr, false);
+  std::vector<std::string> strings;
+  for (const auto& text : texts.is_array() ? texts : Json::array({0})) {
+    if (!text.is_string())
+      throw UsageError("standard input", "is not a JSON array of strings",
+                       R"(give one, e.g. echo '["a red apple"]' | backlot models tokenize DIR)");
+    strings.push_back(text);
+  }
+  print_result(Json(tokenize_with_folder(options.path, strings)).dump());
+  return ExitCode::done;
+}
+
+}  // namespace
+
+Run declare_models(CLI::App& app) {
+  const auto options = std::make_shared<ModelsOptions>();
+  app.add_option("action", options->action,
+                 "list: what is found below $BACKLOT_MODELS and ./models; show: components, "
+                 "parameters, memory; check: is it whole; tokenize: a JSON array of strings on "
+                 "standard input into token ids")
+      ->check(CLI::IsMember({"list", "show", "check", "tokenize"}));
+  app.add_option("path", options->path, "a model folder or file; for tokenize the tokenizer's folder");
+  app.add_option("--variant", options->variant, "look at this variant's weights, e.g. fp16");
+  app.add_flag("--json", options->json, "print JSON");
+  return [options](StopSignal&) {
+    if (options->action == "list") return list(*options);
+    if (options->path.empty())
+      throw UsageError("models " + options->action, "no path given", "name a model folder");
+    return options->action == "tokenize" ? tokenize(*options) : show(*options);
+  };
+}
+
+}  // namespace backlot

@@ -1,0 +1,79 @@
+// The engine: what libbacklot_engine.so gives to load_engine().
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include "base/error.h"
+#include "base/machine.h"
+#include "engine/entry.h"
+#include "pipelines/sdxl.h"
+
+namespace backlot {
+namespace {
+
+at::Device parse_device(const std::string& name) {
+  if (name == "cpu") return at::Device(at::kCPU);
+  const auto bad = [&](std::string what) {
+    return EnvironmentError("--device " + name, std::move(what), "'backlot health' lists devices");
+  };
+  at::Device device(at::kCPU);
+  try {
+    device = at::Device(name);
+  } catch (const c10::Error&) {
+    throw bad("no such kind of device; use cpu, cuda or cuda:N");
+  }
+  if (device.type() != at::kCUDA) throw bad("only cpu and cuda are supported");
+  if (!at::hasCUDA()) throw bad("LibTorch sees no CUDA device");
+  const int count = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+  const int index = device.has_index() ? device.index() : 0;
+  if (index >= count) throw bad(fmt::format("only {} CUDA device(s) here", count));
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+class TorchEngine : public Engine {
+ public:
+  explicit TorchEngine(const EngineOptions& options) : device_(parse_device(options.device)) {
+    threads_ = options.threads > 0 ? options.threads : usable_processors();
+    at::set_num_threads(threads_);
+  }
+
+  DeviceFacts device() const override {
+    DeviceFacts facts{.name = device_.str(), .threads = threads_};
+    if (device_.is_cpu()) {
+      facts.model = processor_model();
+      facts.memory_bytes = memory_limit_bytes();
+      facts.free_bytes = memory_available_bytes();
+    } else {
+      const auto [free, total] = at::detail::getCUDAHooks().getMemoryInfo(device_.index());
+      facts.model = "CUDA device";
+      facts.memory_bytes = total;
+      facts.free_bytes = free;
+    }
+    return facts;
+  }
+
+  std::string torch_version() const override {
+    return fmt::format("{}.{}.{}", TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH);
+  }
+
+  std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
+                                                     Progress& progress) override {
+    return load_sdxl(options, device_, progress);
+  }
+
+ private:
+  at::Device device_;
+  int threads_ = 1;
+};
+
+}  // namespace
+}  // namespace backlot
+
+extern "C" int backlot_engine_abi() { return backlot::engine_abi; }
+
+extern "C" backlot::Engine* backlot_make_engine(const backlot::EngineOptions& options) {
+  return new backlot::TorchEngine(options);
+}

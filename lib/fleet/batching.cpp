@@ -1,0 +1,61 @@
+#include "fleet/batching.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/json.h"
+
+namespace backlot {
+namespace {
+
+// A part of the free memory stays free: estimates are rough, and others live on the machine too.
+constexpr double usable_share = 0.6;
+
+Json pick(const Json& parameters, std::initializer_list<const char*> names) {
+  Json out = Json::object();
+  for (const char* name : names) out[name] = parameters.contains(name) ? parameters[name] : Json();
+  return out;
+}
+
+}  // namespace
+
+std::string pipeline_key(const Item& item) {
+  Json key = pick(item.parameters, {"variant", "vae"});
+  key["model"] = item.model.string();
+  return canonical_json(key);
+}
+
+std::string batch_key(const Item& item) {
+  Json key = pick(item.parameters, {"width", "height", "steps", "scheduler", "vae_tiling"});
+  key["guidance"] = item.parameters.value("guidance_scale", 0.0) > 1;
+  return pipeline_key(item) + canonical_json(key);
+}
+
+std::vector<PipelineGroup> group_items(const std::vector<const Item*>& items) {
+  std::vector<PipelineGroup> groups;
+  std::map<std::string, size_t> pipelines;
+  std::map<std::string, std::pair<size_t, size_t>> batches;
+  for (const Item* item : items) {
+    const auto [pipeline, new_pipeline] = pipelines.try_emplace(pipeline_key(*item), groups.size());
+    if (new_pipeline) groups.emplace_back();
+    auto& group = groups[pipeline->second];
+    const auto [batch, new_batch] = batches.try_emplace(
+        batch_key(*item), std::pair(pipeline->second, group.batches.size()));
+    if (new_batch) group.batches.emplace_back();
+    group.batches[batch->second.second].items.push_back(item);
+  }
+  return groups;
+}
+
+int64_t choose_batch_size(int64_t wish, uint64_t bytes_per_item, uint64_t free_bytes, int64_t most,
+                          int64_t items) {
+  int64_t size = wish;
+  if (size <= 0) {
+    const double usable = usable_share * static_cast<double>(free_bytes);
+    const double fit = usable / static_cast<double>(std::max<uint64_t>(bytes_per_item, 1));
+    size = std::min(static_cast<int64_t>(std::min(fit, 1e6)), most);
+  }
+  return std::clamp<int64_t>(size, 1, std::max<int64_t>(items, 1));
+}
+
+}  // namespace backlot

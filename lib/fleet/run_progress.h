@@ -1,0 +1,33 @@
+// What a run tells whoever watches it. Called from the computing and the writing threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "spec/item.h"
+
+namespace backlot {
+
+struct RunTotals {
+  int64_t items = 0;    // in the plan
+  int64_t reused = 0;   // done by an earlier run, proven from the disk
+  int64_t done = 0;     // made by this run
+  int64_t failed = 0;   // failed in this run
+  int64_t pending = 0;  // still to do
+  double seconds = 0;   // this run's wall time
+};
+
+class RunProgress {
+ public:
+  virtual ~RunProgress() = default;
+  virtual void begin(const Plan& plan, int64_t items, int64_t reused) = 0;
+  virtual void stage(std::string_view name) = 0;  // load, text_encode, denoise, decode
+  virtual void step(int64_t done, int64_t total, int64_t batch) = 0;
+  virtual void item_done(const Item& item, double seconds) = 0;
+  virtual void item_failed(const Item& item, const std::string& error) = 0;
+  virtual void warning(const std::string& text) = 0;
+  virtual void end(const RunTotals& totals) = 0;
+};
+
+}  // namespace backlot

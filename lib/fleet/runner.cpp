@@ -1,0 +1,196 @@
+#include "fleet/runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/machine.h"
+#include "base/time.h"
+#include "media/picture_io.h"
+#include "spec/spec.h"
+
+namespace backlot {
+namespace {
+
+// After a first signal the batch in hand goes on if it should end within this; the rest of the
+// grace is for writing it.
+constexpr double finish_within_seconds = 3.5;
+
+// On a CPU a larger batch saves little and delays the first result; a GPU is filled by more.
+constexpr int64_t most_on_cpu = 4, most_on_gpu = 16;
+
+int64_t most_in_batch(const DeviceFacts& device) {
+  return device.name.starts_with("cuda") ? most_on_gpu : most_on_cpu;
+}
+
+// Encoding keeps up with a GPU only on several cores; on a CPU it must not take them from the model.
+int writer_threads(const DeviceFacts& device) {
+  return device.name.starts_with("cuda") ? std::clamp(usable_processors() / 2, 1, 8) : 1;
+}
+
+std::string problem_of(const std::exception& error) {
+  if (const auto* ours = dynamic_cast<const Error*>(&error))
+    return ours->where().empty() ? ours->problem() + "; " + ours->mend() : ours->what();
+  return error.what();
+}
+
+}  // namespace
+
+class Runner::Watch : public Progress {
+ public:
+  Watch(RunProgress& progress, const StopSignal& stop, int64_t batch)
+      : progress_(progress), stop_(stop), batch_(batch) {}
+
+  void stage(std::string_view name) override {
+    stage_ = name;
+    progress_.stage(name);
+  }
+  void step(int64_t done, int64_t total) override {
+    if (done > 0) step_seconds_ = step_.lap();
+    remaining_ = total - done;
+    progress_.step(done, total, batch_);
+  }
+  bool stop_requested() const override {
+    if (!stop_.requested()) return false;
+    if (stage_ == "load") return true;
+    // Decoding costs about as much as a few steps.
+    const double left = static_cast<double>(remaining_ + (stage_ == "denoise" ? 3 : 0)) * step_seconds_;
+    return stop_.seconds_since() + left > finish_within_seconds;
+  }
+
+ private:
+  RunProgress& progress_;
+  const StopSignal& stop_;
+  int64_t batch_;
+  std::string stage_;
+  Stopwatch step_;
+  double step_seconds_ = 0;
+  int64_t remaining_ = 0;
+};
+
+Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunInfo& info,
+               const RunnerOptions& options, RunProgress& progress, const StopSignal& stop)
+    : engine_(engine), plan_(plan), folder_(folder), info_(info), options_(options),
+      progress_(progress), stop_(stop), device_(engine.device()),
+      writer_([this](FinishedPicture finished) { write(std::move(finished)); },
+              writer_threads(device_), 2 * static_cast<size_t>(most_in_batch(device_))) {
+  folder_.record_engine({engine.torch_version(), device_.name, device_.model, device_.memory_bytes});
+}
+
+void Runner::run() {
+  for (const auto& group : group_items(folder_.pending())) run_group(group);
+  writer_.drain();
+}
+
+void Runner::run_group(const PipelineGroup& group) {
+  const Item& first = *group.batches.front().items.front();
+  Watch watch(progress_, stop_, 0);
+  const ImageRequest request = image_request(first);
+  const auto pipeline = engine_.load_image_pipeline(
+      pipeline_options(first, options_.precision), watch);
+  for (const auto& batch : group.batches) run_batches(*pipeline, batch);
+}
+
+void Runner::run_batches(ImagePipeline& pipeline, const BatchGroup& group) {
+  const Item& first = *group.items.front();
+  const auto request = image_request(first);
+  const uint64_t need =
+      pipeline.bytes_per_item(request.width, request.height, request.guidance_scale > 1);
+  int64_t limit = choose_batch_size(options_.batch_size, need, engine_.device().free_bytes,
+                                    most_in_batch(device_), std::ssize(group.items));
+  for (size_t at = 0; at < group.items.size();) {
+    if (stop_.requested()) throw Interrupted();
+    const size_t size = std::min<size_t>(static_cast<size_t>(limit), group.items.size() - at);
+    const auto begin = group.items.begin() + static_cast<std::ptrdiff_t>(at);
+    run_batch(pipeline, {begin, begin + static_cast<std::ptrdiff_t>(size)}, false, 1, limit);
+    at += size;
+  }
+}
+
+// Out of memory: halve the batch (and keep to that), then decode in tiles, then give the item up.
+void Runner::run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, bool tiled,
+                       int64_t tries, int64_t& limit) {
+  Attempt attempt{.started = utc_now(), .device = device_.name, .dtype = pipeline.dtype(),
+                  .batch = std::ssize(batch), .tries = tries};
+  std::vector<ImageRequest> requests;
+  for (const Item* item : batch) {
+    requests.push_back(image_request(*item));
+    requests.back().vae_tiling |= tiled;
+  }
+  std::optional<std::string> out_of_memory;
+  try {
+    Watch watch(progress_, stop_, std::ssize(batch));
+    auto results = pipeline.generate(requests, watch);
+    for (size_t i = 0; i < batch.size(); ++i)
+      hand_over(*batch[i], std::move(results[i]), attempt, tiled);
+  } catch (const OutOfMemory& error) {
+    out_of_memory = problem_of(error);
+  } catch (const ItemError& error) {
+    if (batch.size() == 1) return fail(batch, problem_of(error), attempt);
+    // One item's fault must not take the others along: each is tried by itself.
+    for (const Item* item : batch) run_batch(pipeline, {item}, tiled, tries + 1, limit);
+    return;
+  }
+  if (!out_of_memory) return;
+
+  if (batch.size() > 1) {
+    const size_t half = (batch.size() + 1) / 2;
+    limit = static_cast<int64_t>(half);
+    progress_.warning(fmt::format("out of memory with {} pictures together; going on with {}",
+                                  batch.size(), half));
+    const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(half);
+    run_batch(pipeline, {batch.begin(), middle}, tiled, tries + 1, limit);
+    run_batch(pipeline, {middle, batch.end()}, tiled, tries + 1, limit);
+  } else if (!requests.front().vae_tiling) {
+    run_batch(pipeline, std::move(batch), true, tries + 1, limit);
+  } else {
+    fail(batch, *out_of_memory, attempt);
+  }
+}
+
+void Runner::hand_over(const Item& item, ImageResult result, Attempt attempt, bool tiled) {
+  attempt.text_encode = result.seconds.text_encode;
+  attempt.denoise = result.seconds.denoise;
+  attempt.decode = result.seconds.decode;
+  attempt.warnings = std::move(result.warnings);
+  if (tiled) attempt.warnings.push_back("decoded in tiles for want of memory");
+  for (const auto& warning : attempt.warnings)
+    progress_.warning(fmt::format("{}: {}", item.output, warning));
+  writer_.submit({&item, std::move(result.picture), std::move(attempt)});
+}
+
+void Runner::fail(const std::vector<const Item*>& batch, const std::string& error, Attempt attempt) {
+  for (const Item* item : batch) {
+    folder_.record_failed(*item, error, attempt);
+    progress_.item_failed(*item, error);
+  }
+}
+
+void Runner::write(FinishedPicture finished) {
+  const Item& item = *finished.item;
+  const Stopwatch watch;
+  const auto model = std::find_if(info_.models.begin(), info_.models.end(),
+                                  [&](const ModelInfo& known) { return known.path == item.model; });
+  const Json record{{"id", item.id},
+                    {"parameters", item.parameters},
+                    {"model", {{"path", item.model.filename().string()},
+                               {"fingerprint", model == info_.models.end() ? "" : model->fingerprint}}},
+                    {"dtype", finished.attempt.dtype}};
+  const PictureFormat format{.kind = *picture_kind(plan_.output.format),
+                             .quality = plan_.output.quality,
+                             .max_bytes = plan_.output.max_bytes};
+  try {
+    const std::string bytes = encode_picture(
+        finished.picture, format,
+        plan_.output.metadata ? describe_picture(record) : PictureMetadata{});
+    const OutputFile file = folder_.write_output(item, bytes);
+    finished.attempt.write = watch.seconds();
+    folder_.record_done(item, file, finished.picture.width, finished.picture.height,
+                        finished.attempt);
+    progress_.item_done(item, finished.attempt.seconds());
+  } catch (const ItemError& error) {
+    fail({&item}, problem_of(error), finished.attempt);
+  }
+}
+
+}  // namespace backlot

@@ -1,0 +1,256 @@
+// The command line's contract: exit codes, one-line errors, what goes to which stream.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/error.h"
+#include "media/metadata.h"
+#include "media/picture_io.h"
+#include "support/command.h"
+#include "support/run_dir.h"
+#include "support/temporary_folder.h"
+
+namespace backlot {
+namespace {
+
+const std::string tiny_model = std::string(BACKLOT_TEST_DATA) + "/oracles/sdxl-base/model";
+const std::string pocket_model = std::string(BACKLOT_SOURCE_DIR) + "/models/pocket-xl";
+
+std::vector<std::string> tiny(std::vector<std::string> more) {
+  std::vector<std::string> all{"generate", "--model", tiny_model, "--width", "32", "--height", "32",
+                               "--steps", "2", "--dtype", "float32", "--device", "cpu",
+                               "--progress", "off"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+struct Mistake {
+  std::string name;
+  std::vector<std::string> arguments;
+  std::string spec;  // written to spec.yaml if not empty
+  int code;
+  std::string says;  // part of the error line
+};
+
+class Mistakes : public ::testing::TestWithParam<Mistake> {};
+
+TEST_P(Mistakes, AreOneClearLineWithTheRightCode) {
+  const Mistake& mistake = GetParam();
+  TemporaryFolder work;
+  if (!mistake.spec.empty()) std::ofstream(work / "spec.yaml") << mistake.spec;
+  const auto result = backlot(mistake.arguments, {.folder = work.path()});
+  EXPECT_EQ(result.exit_code, mistake.code) << result.err;
+  EXPECT_EQ(result.err.rfind("backlot: error: ", 0), 0u) << result.err;
+  EXPECT_NE(result.err.find(mistake.says), std::string::npos) << result.err;
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  EXPECT_TRUE(result.out.empty()) << result.out;
+  EXPECT_FALSE(fs::exists(work / "out")) << "nothing was to be started";
+}
+
+const std::string head = "model: " + tiny_model + "\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, Mistakes,
+    ::testing::Values(
+        Mistake{"unknown_command", {"generat"}, "", 2, "generate"},
+        Mistake{"unknown_option", {"generate", "--stesp", "3"}, "", 2, "--steps"},
+        Mistake{"nothing_to_do", {"generate"}, "", 2, "spec"},
+        Mistake{"missing_spec", {"generate", "none.yaml"}, "", 2, "none.yaml"},
+        Mistake{"missing_model", {"generate", "--model", "nowhere", "--prompt", "p"}, "", 3, "nowhere"},
+        Mistake{"bad_width", {"generate", "--model", tiny_model, "--prompt", "p", "--width", "33"}, "",
+                2, "--width"},
+        Mistake{"bad_device", tiny({"--prompt", "p", "--device", "tpu"}), "", 2, "tpu"},
+        Mistake{"bad_dtype", tiny({"--prompt", "p", "--dtype", "int3"}), "", 2, "int3"},
+        Mistake{"no_gpu", tiny({"--prompt", "p", "--device", "cuda:99"}), "", 3, "cuda"},
+        Mistake{"unknown_key", {"generate", "spec.yaml"}, head + "jobs:\n  - {promt: x}\n", 2,
+                "spec.yaml:3:6: "},
+        Mistake{"unknown_key_mend", {"generate", "spec.yaml"}, head + "jobs:\n  - {promt: x}\n", 2,
+                "prompt"},
+        Mistake{"bad_yaml", {"generate", "spec.yaml"}, "jobs: [", 2, "spec.yaml:"},
+        Mistake{"no_jobs", {"generate", "spec.yaml"}, head, 2, "jobs"},
+        Mistake{"later_field", {"generate", "spec.yaml"},
+                head + "jobs:\n  - {prompt: x, loras: [{path: a, weight: 1}]}\n", 2, "spec.yaml:3"},
+        Mistake{"bad_scheduler", tiny({"--prompt", "p", "--scheduler", "eular"}), "", 2, "euler"},
+        Mistake{"pickled_model", {"generate", "--model", "spec.ckpt", "--prompt", "p"}, "", 3,
+                "spec.ckpt"},
+        Mistake{"no_run_folder", {"report", "nothing-here"}, "", 3, "nothing-here"},
+        Mistake{"bad_set", {"generate", "spec.yaml", "--set", "defaults.stesp=3"},
+                head + "jobs:\n  - {prompt: x}\n", 2, "steps"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Help, HasAnExampleToPasteForEachCommand) {
+  for (const char* command : {"generate", "health", "models", "report", "completion"}) {
+    const auto result = backlot({command, "--help"});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_NE(result.out.find("example:\n  "), std::string::npos) << result.out;
+    EXPECT_TRUE(result.err.empty());
+  }
+}
+
+TEST(Health, IsReadyHere) {
+  const auto result = backlot({"health", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.out;
+  const Json report = Json::parse(result.out);
+  EXPECT_TRUE(report["ready"]);
+  EXPECT_EQ(report["devices"][0]["name"], "cpu");
+}
+
+TEST(Health, SaysWhatKeepsWorkFromStarting) {
+  const auto result = backlot({"health", "--json"}, {.environment = {{"BACKLOT_TORCH", "/nowhere"}}});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_FALSE(Json::parse(result.out)["problems"].empty());
+}
+
+TEST(DryRun, SaysWhatWouldBeMadeAndTouchesNothing) {
+  TemporaryFolder work;
+  const auto result = backlot(tiny({"--prompt", "a {red|green} fox", "--count", "3", "--dry-run"}),
+                              {.folder = work.path()});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("6"), std::string::npos) << result.out;
+  EXPECT_TRUE(fs::is_empty(work.path()));
+}
+
+TEST(Generate, PrintsTheRunFolderAndNothingElse) {
+  TemporaryFolder work;
+  const auto result = backlot(tiny({"--prompt", "a red fox", "--seed", "7", "-o", "fox"}),
+                              {.folder = work.path()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "fox\n");
+  expect_complete(work / "fox", 1);
+  for (const char* name : {"manifest.json", "report.html", "metrics.prom"})
+    EXPECT_TRUE(fs::exists(work / "fox" / name)) << name;
+}
+
+TEST(Generate, KeepsADrawnSeedWhenRunAgain) {
+  TemporaryFolder work;
+  const auto command = tiny({"--prompt", "a red fox", "--count", "2", "-o", "fox"});
+  ASSERT_EQ(backlot(command, {.folder = work.path()}).exit_code, 0);
+  const Json first = read_manifest(work / "fox");
+  ASSERT_EQ(backlot(command, {.folder = work.path()}).exit_code, 0);
+  const Json second = read_manifest(work / "fox");
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(first["items"][i]["parameters"]["seed"], second["items"][i]["parameters"]["seed"]);
+    EXPECT_EQ(first["items"][i]["started"], second["items"][i]["started"]);
+  }
+}
+
+TEST(Generate, PicturesDoNotDependOnTheirBatch) {
+  TemporaryFolder work;
+  std::ofstream(work / "run.yaml") << "model: " << tiny_model << R"(
+defaults: {width: 48, height: 32, steps: 3}
+jobs:
+  - {prompt: a red fox, seed: 1, count: 3}
+  - {prompt: "a much longer prompt about a blue whale, in the sea", negative_prompt: dull, seed: 9, guidance_scale: 3}
+)";
+  const std::vector<std::string> common{"generate", "run.yaml", "--device", "cpu", "--dtype", "float32",
+                                        "--progress", "off"};
+  for (const std::string size : {"1", "4"}) {
+    auto command = common;
+    command.insert(command.end(), {"--batch-size", size, "-o", "batch-" + size});
+    ASSERT_EQ(backlot(command, {.folder = work.path()}).exit_code, 0);
+  }
+  const Json one = read_manifest(work / "batch-1"), four = read_manifest(work / "batch-4");
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(one["items"][i]["id"], four["items"][i]["id"]);
+}
+
+TEST(Generate, FromAPictureMakesTheSamePictureAgain) {
+  TemporaryFolder work;
+  ASSERT_EQ(backlot(tiny({"--prompt", "a red fox, naïve", "--negative-prompt", "", "--seed", "7", "-o", "a"}),
+                    {.folder = work.path()}).exit_code, 0);
+  const std::string output = read_manifest(work / "a")["items"][0]["output"];
+  const auto again = backlot({"generate", "--from", (work / "a" / output).string(), "--model", tiny_model,
+                              "--dtype", "float32", "--device", "cpu", "--progress", "off", "-o", "b"},
+                             {.folder = work.path()});
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  const Json a = read_manifest(work / "a")["items"][0], b = read_manifest(work / "b")["items"][0];
+  EXPECT_EQ(a["id"], b["id"]);
+  EXPECT_EQ(a["sha256"], b["sha256"]);
+}
+
+TEST(Generate, LeavesNoTraceOfThePromptWithoutMetadata) {
+  TemporaryFolder work;
+  ASSERT_EQ(backlot(tiny({"--prompt", "confidential walrus", "--seed", "7", "-o", "a", "--no-metadata",
+                          "--set", "output.name={index}"}),
+                    {.folder = work.path()}).exit_code, 0);
+  const std::string output = read_manifest(work / "a")["items"][0]["output"];
+  EXPECT_EQ(read_file(work / "a" / output).find("walrus"), std::string::npos);
+  EXPECT_THROW(read_backlot_metadata(work / "a" / output), LoadError);
+}
+
+TEST(Generate, SeveralSpecsGetARunFolderEach) {
+  TemporaryFolder work;
+  for (const std::string name : {"one", "two"})
+    std::ofstream(work / (name + ".yaml"))
+        << "model: " << tiny_model << "\ndefaults: {width: 32, height: 32, steps: 1}\njobs: [{prompt: " << name
+        << ", seed: 1}]\n";
+  const auto result = backlot({"generate", "one.yaml", "two.yaml", "--device", "cpu", "--progress", "off"},
+                              {.folder = work.path()});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "out/one\nout/two\n");
+}
+
+TEST(Generate, ReportsProgressAsEventsOnStandardError) {
+  TemporaryFolder work;
+  auto command = tiny({"--prompt", "a red fox", "--seed", "7", "-o", "a"});
+  command.insert(command.end(), {"--progress", "json"});
+  command.erase(std::find(command.begin(), command.end(), "off") - 1, std::find(command.begin(), command.end(), "off") + 1);
+  const auto result = backlot(command, {.folder = work.path()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  std::istringstream lines(result.err);
+  std::vector<std::string> events;
+  for (std::string line; std::getline(lines, line);) events.push_back(Json::parse(line)["event"]);
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events.front(), "begin");
+  EXPECT_EQ(events.back(), "end");
+  EXPECT_NE(std::find(events.begin(), events.end(), "step"), events.end());
+}
+
+TEST(PocketModel, DrawsWhatThePromptNames) {
+  TemporaryFolder work;
+  const auto result =
+      backlot({"generate", "--model", pocket_model, "--prompt", "a red apple on a blue background", "--steps", "8",
+               "--guidance-scale", "3.5", "--seed", "3", "--dtype", "float32", "--device", "cpu", "--progress", "off",
+               "-o", "apple"}, {.folder = work.path()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const fs::path run = work / "apple";
+  const Picture picture =
+      decode_picture(run / read_manifest(run)["items"][0]["output"].get<std::string>()).picture;
+  const auto mean = [&](int64_t x0, int64_t x1, int64_t y0, int64_t y1, int channel) {
+    double sum = 0;
+    for (int64_t y = y0; y < y1; ++y)
+      for (int64_t x = x0; x < x1; ++x) sum += picture.rgb[static_cast<size_t>(3 * (y * picture.width + x) + channel)];
+    return sum / static_cast<double>((x1 - x0) * (y1 - y0));
+  };
+  // Red in the middle, blue in the corner.
+  EXPECT_GT(mean(48, 80, 56, 88, 0), mean(48, 80, 56, 88, 2) + 60);
+  EXPECT_GT(mean(0, 10, 0, 10, 2), mean(0, 10, 0, 10, 0) + 30);
+}
+
+TEST(Models, ShowsParametersAndMemory) {
+  const auto result = backlot({"models", "show", pocket_model});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("9,299,780"), std::string::npos) << result.out;
+}
+
+TEST(Models, TokenizesAnArrayOfStrings) {
+  const auto result = backlot({"models", "tokenize", pocket_model + "/tokenizer"}, {.input = R"(["a red apple", ""])"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const Json ids = Json::parse(result.out);
+  ASSERT_EQ(ids.size(), 2u);
+  EXPECT_FALSE(ids[0].empty());
+  EXPECT_TRUE(ids[1].empty());
+}
+
+TEST(Completion, IsAScriptTheShellAccepts) {
+  for (const std::string shell : {"bash"}) {
+    const auto script = backlot({"completion", shell});
+    EXPECT_EQ(script.exit_code, 0);
+    EXPECT_NE(script.out.find("--guidance-scale"), std::string::npos);
+    const auto check = run_program({shell, "-n"}, {.input = script.out});
+    EXPECT_EQ(check.exit_code, 0) << check.err;
+  }
+}
+
+}  // namespace
+}  // namespace backlot
