@@ -13,6 +13,11 @@
 
 namespace backlot {
 
+// What to do about weights that come as a pickle: reading one can run code, so backlot never does.
+inline constexpr std::string_view convert_pickles =
+    "get the model's .safetensors files, or convert it where you trust it: python3 -c \"from "
+    "diffusers import DiffusionPipeline as P; P.from_pretrained('OLD').save_pretrained('NEW')\"";
+
 // Names to tensors, from one safetensors file, from shards with an index, or from a part of a
 // single-file checkpoint whose original names were translated to diffusers'.
 class Checkpoint {
@@ -24,10 +29,20 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path& folder, std::string_view stem,
                          const std::optional<std::string>& variant = std::nullopt);
 
+  // One safetensors file, whatever its name. Throws LoadError.
+  static Checkpoint open_file(const std::filesystem::path& path);
+
   const TensorView* find(std::string_view name) const;
   const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
   const std::string& where() const { return where_; }  // the file or folder, for messages
   const std::vector<std::filesystem::path>& files() const { return paths_; }
+
+  // The same files under other names.
+  Checkpoint with_tensors(std::map<std::string, TensorView, std::less<>> tensors) const;
+
+  // The variants for which `folder` has weights, "" for the plain ones first.
+  static std::vector<std::string> variants(const std::filesystem::path& folder,
+                                           std::string_view stem);
 
   // For readers of other layouts.
   Checkpoint(std::string where, std::vector<std::shared_ptr<const SafetensorsFile>> files,
