@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <optional>
-#include <unordered_map>
 
 #include "base/text.h"
 
@@ -47,6 +45,7 @@ class BracketFinder {
  public:
   explicit BracketFinder(std::string_view text) : text_(text) {}
 
+  // In the order of their ends.
   std::vector<Bracket> find() {
     for (size_t at = 0; at < text_.size(); ++at) {
       const char c = text_[at];
@@ -106,21 +105,22 @@ void append(std::vector<WeightedText>& parts, char c, double weight) {
 }  // namespace
 
 std::vector<WeightedText> parse_weights(std::string_view prompt) {
-  std::unordered_map<size_t, Bracket> by_open, by_text_end;
-  for (const Bracket& bracket : BracketFinder(prompt).find()) {
-    by_open.emplace(bracket.open, bracket);
-    by_text_end.emplace(bracket.text_end, bracket);
-  }
+  const std::vector<Bracket> by_end = BracketFinder(prompt).find();
+  std::vector<Bracket> by_open = by_end;
+  std::sort(by_open.begin(), by_open.end(),
+            [](const Bracket& a, const Bracket& b) { return a.open < b.open; });
+  auto open = by_open.begin();
+  auto end = by_end.begin();
   std::vector<WeightedText> parts;
   std::vector<double> weights{1};
   for (size_t at = 0; at < prompt.size(); ++at) {
     if (is_escape(prompt, at)) {
       append(parts, prompt[++at], weights.back());
-    } else if (const auto open = by_open.find(at); open != by_open.end()) {
-      weights.push_back(limited(weights.back() * open->second.weight));
-    } else if (const auto end = by_text_end.find(at); end != by_text_end.end()) {
+    } else if (open != by_open.end() && open->open == at) {
+      weights.push_back(limited(weights.back() * (open++)->weight));
+    } else if (end != by_end.end() && end->text_end == at) {
       weights.pop_back();
-      at = end->second.close;
+      at = (end++)->close;
     } else {
       append(parts, prompt[at], weights.back());
     }

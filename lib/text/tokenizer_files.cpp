@@ -19,6 +19,11 @@ std::string read_text(const fs::path& file) {
   }
 }
 
+bool is_there(const fs::path& file) {
+  std::error_code ignored;
+  return fs::exists(file, ignored);
+}
+
 Vocabulary vocabulary_from(const nlohmann::json& object, const fs::path& file) {
   if (!object.is_object()) throw_damaged(file, "the vocabulary is not an object of token: id");
   if (object.empty()) throw_damaged(file, "the vocabulary is empty");
@@ -96,7 +101,7 @@ void throw_damaged(const fs::path& file, std::string what) {
 }
 
 nlohmann::json read_object(const fs::path& file) {
-  if (!fs::exists(file)) return nlohmann::json::object();
+  if (!is_there(file)) return nlohmann::json::object();
   nlohmann::json object;
   try {
     object = nlohmann::json::parse(read_text(file));
@@ -109,7 +114,7 @@ nlohmann::json read_object(const fs::path& file) {
 
 BpeFiles read_bpe_files(const fs::path& folder) {
   const fs::path json_file = folder / "tokenizer.json", merges_file = folder / "merges.txt";
-  if (fs::exists(json_file)) {
+  if (is_there(json_file)) {
     const auto json = read_object(json_file);
     const auto model = json.find("model");
     if (model == json.end() || !model->is_object()) throw_damaged(json_file, "has no model");
@@ -121,12 +126,12 @@ BpeFiles read_bpe_files(const fs::path& folder) {
     return {vocabulary_from((*model)["vocab"], json_file),
             merges_from((*model)["merges"], json_file), json_file};
   }
-  if (!fs::exists(merges_file))
+  if (!is_there(merges_file))
     throw LoadError(folder.string(), "has neither merges.txt nor tokenizer.json",
                     "give the folder of a tokenizer");
   BpeFiles files{.merges = read_merges(merges_file), .merges_file = merges_file};
   const fs::path vocabulary_file = folder / "vocab.json";
-  if (fs::exists(vocabulary_file))
+  if (is_there(vocabulary_file))
     files.vocabulary = vocabulary_from(read_object(vocabulary_file), vocabulary_file);
   return files;
 }
