@@ -1,0 +1,191 @@
+#include "run/journal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace backlot {
+namespace {
+
+constexpr uint64_t max_journal_bytes = uint64_t{8} << 30;
+
+double microseconds(double seconds) { return std::round(seconds * 1e6) / 1e6; }
+
+std::optional<ItemStatus> status_from(std::string_view name) {
+  if (name == "done") return ItemStatus::done;
+  if (name == "failed") return ItemStatus::failed;
+  return std::nullopt;
+}
+
+bool is_sha256(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+void cut(int fd, uint64_t size, const fs::path& path) {
+  while (::ftruncate(fd, static_cast<off_t>(size)) != 0)
+    if (errno != EINTR) throw_errno(path, "cut off a torn line of", errno);
+}
+
+// Calls `use` with every line that ends in a newline, and returns how many bytes those take.
+template <typename Use>
+uint64_t for_each_line(std::string_view text, Use use) {
+  uint64_t whole = 0;
+  for (size_t end; (end = text.find('\n', whole)) != std::string_view::npos; whole = end + 1)
+    use(text.substr(whole, end - whole));
+  return whole;
+}
+
+}  // namespace
+
+bool is_output_path(const fs::path& path) {
+  if (path.empty() || path.is_absolute() || !path.has_parent_path() || !path.has_filename())
+    return false;
+  if (*path.begin() == "journal") return false;
+  return std::none_of(path.begin(), path.end(), [](const fs::path& part) {
+    return part == ".." || part == "." || is_temporary_name(part);
+  });
+}
+
+std::string_view status_name(ItemStatus status) {
+  switch (status) {
+    case ItemStatus::done:
+      return "done";
+    case ItemStatus::failed:
+      return "failed";
+    default:
+      return "pending";
+  }
+}
+
+Json seconds_json(const Attempt& attempt) {
+  return {{"text_encode", microseconds(attempt.text_encode)},
+          {"denoise", microseconds(attempt.denoise)},
+          {"decode", microseconds(attempt.decode)},
+          {"write", microseconds(attempt.write)}};
+}
+
+Json to_json(const Record& r) {
+  Json line = {{"id", r.id}, {"index", r.index}, {"status", status_name(r.status)}};
+  if (r.status == ItemStatus::done) {
+    line["output"] = r.file.path;
+    line["sha256"] = r.file.sha256;
+    line["bytes"] = r.file.bytes;
+    line["width"] = r.width;
+    line["height"] = r.height;
+  } else {
+    line["error"] = r.error;
+  }
+  line["started"] = r.attempt.started;
+  line["seconds"] = seconds_json(r.attempt);
+  line["attempts"] = r.attempts;
+  line["device"] = r.attempt.device;
+  line["dtype"] = r.attempt.dtype;
+  line["batch"] = r.attempt.batch;
+  line["warnings"] = r.attempt.warnings;
+  return line;
+}
+
+std::optional<Record> record_from_json(const Json& line) try {
+  const auto status = status_from(line.at("status").get_ref<const std::string&>());
+  if (!status) return std::nullopt;
+  Record r{.id = line.at("id"), .index = line.at("index"), .status = *status};
+  if (*status == ItemStatus::done) {
+    r.file = {.path = line.at("output"), .sha256 = line.at("sha256"), .bytes = line.at("bytes")};
+    r.width = line.at("width");
+    r.height = line.at("height");
+    if (!is_sha256(r.file.sha256) || !is_output_path(r.file.path)) return std::nullopt;
+  } else {
+    r.error = line.at("error");
+  }
+  const Json& seconds = line.at("seconds");
+  r.attempt = {.started = line.at("started"),
+               .text_encode = seconds.at("text_encode"),
+               .denoise = seconds.at("denoise"),
+               .decode = seconds.at("decode"),
+               .write = seconds.at("write"),
+               .device = line.at("device"),
+               .dtype = line.at("dtype"),
+               .batch = line.at("batch"),
+               .warnings = line.at("warnings")};
+  r.attempts = line.at("attempts");
+  return r;
+} catch (const Json::exception&) {
+  return std::nullopt;
+}
+
+Json to_json(const EngineRecord& r) {
+  return {{"engine",
+           {{"torch", r.torch_version},
+            {"device", r.device},
+            {"model", r.device_model},
+            {"memory_bytes", r.device_memory_bytes}}}};
+}
+
+std::optional<EngineRecord> engine_from_json(const Json& line) try {
+  const Json& engine = line.at("engine");
+  return EngineRecord{.torch_version = engine.at("torch"),
+                      .device = engine.at("device"),
+                      .device_model = engine.at("model"),
+                      .device_memory_bytes = engine.at("memory_bytes")};
+} catch (const Json::exception&) {
+  return std::nullopt;
+}
+
+JournalContents read_journals(const RootedFolder& root) {
+  JournalContents contents;
+  for (const auto& name : root.list("journal")) {
+    if (!name.ends_with(".jsonl") || is_temporary_name(name)) continue;
+    const auto text = root.read(fs::path("journal") / name, max_journal_bytes);
+    if (!text) continue;
+    for_each_line(*text, [&](std::string_view line) {
+      const Json json = Json::parse(line, nullptr, false);
+      if (json.is_object()) {
+        if (auto record = record_from_json(json))
+          return contents.records.push_back(std::move(*record));
+        if (auto engine = engine_from_json(json))
+          return contents.engines.push_back(std::move(*engine));
+      }
+      ++contents.unreadable_lines;
+    });
+  }
+  return contents;
+}
+
+JournalWriter::JournalWriter(const RootedFolder& root, std::string_view worker) {
+  const fs::path relative = fs::path("journal") / (std::string(worker) + ".jsonl");
+  path_ = root.path() / relative;
+  const auto text = root.read(relative, max_journal_bytes);
+  fd_ = root.open_file(relative, O_WRONLY | O_APPEND | O_CREAT);
+  root.sync("journal");
+  if (!text) return;
+  size_ = for_each_line(*text, [](std::string_view) {});
+  if (size_ == text->size()) return;
+  cut(fd_.get(), size_, path_);
+  flush_to_disk(fd_.get(), path_);
+}
+
+void JournalWriter::append_lines(std::span<const Json> lines) {
+  if (lines.empty()) return;
+  // Text that came from outside may hold invalid UTF-8; a journal line never does.
+  std::string text;
+  for (const Json& line : lines)
+    text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+  if (torn_) cut(fd_.get(), size_, path_);
+  torn_ = true;
+  try {
+    write_fully(fd_.get(), text, path_);
+    flush_to_disk(fd_.get(), path_, Flush::data_only);
+  } catch (const Error&) {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) == 0) torn_ = false;
+    throw;
+  }
+  size_ += text.size();
+  torn_ = false;
+}
+
+}  // namespace backlot

@@ -1,0 +1,138 @@
+#include "run/manifest.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/time.h"
+
+namespace backlot {
+namespace {
+
+std::string dump(const Json& json, int indent = -1) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string_view task_name(Task task) {
+  switch (task) {
+    case Task::text_to_image:
+      return "text-to-image";
+    case Task::text_to_video:
+      return "text-to-video";
+    case Task::enhance:
+      return "enhance";
+    case Task::analyze_video:
+      return "analyze-video";
+    case Task::image_to_3d:
+      return "image-to-3d";
+  }
+  return "";
+}
+
+// The last part of a path, also when it ends in a slash.
+std::string name_of(const fs::path& path) {
+  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json models_json(const RunInfo& info) {
+  Json models = Json::array();
+  for (const auto& model : info.models)
+    models.push_back({{"path", name_of(model.path)},
+                      {"fingerprint", model.fingerprint},
+                      {"licence", model.licence ? Json(*model.licence) : Json()}});
+  return models;
+}
+
+Json devices_json(std::span<const EngineRecord> engines) {
+  Json devices = Json::array();
+  for (const auto& engine : engines) {
+    const Json device = {{"name", engine.device},
+                         {"model", engine.device_model},
+                         {"memory_bytes", engine.device_memory_bytes}};
+    if (std::find(devices.begin(), devices.end(), device) == devices.end())
+      devices.push_back(device);
+  }
+  return devices;
+}
+
+Json totals_json(const Totals& totals) {
+  return {{"items", totals.items},     {"done", totals.done},       {"failed", totals.failed},
+          {"pending", totals.pending}, {"seconds", totals.seconds}, {"bytes", totals.bytes}};
+}
+
+Json head_json(const ManifestView& view) {
+  const std::string torch = view.engines.empty() ? "" : view.engines.back().torch_version;
+  return {{"version", 1},
+          {"backlot", view.info.backlot_version},
+          {"name", view.plan.name},
+          {"task", task_name(view.plan.task)},
+          {"base_seed", view.info.base_seed},
+          {"started", view.started},
+          {"updated", utc_now()},
+          {"totals", totals_json(totals_of(view.records))},
+          {"models", models_json(view.info)},
+          {"software", {{"backlot", view.info.backlot_version}, {"torch", text_or_null(torch)}}},
+          {"devices", devices_json(view.engines)},
+          {"leftover", view.leftover},
+          {"spec", view.plan.spec}};
+}
+
+Json item_json(const Item& item, const Record& record, const std::string& fingerprint) {
+  const bool done = record.status == ItemStatus::done;
+  const bool tried = record.status != ItemStatus::pending;
+  const Attempt& attempt = record.attempt;
+  return {{"id", item.id},
+          {"index", item.index},
+          {"job", item.job},
+          {"status", status_name(record.status)},
+          {"output", item.output},
+          {"sha256", done ? Json(record.file.sha256) : Json()},
+          {"bytes", done ? Json(record.file.bytes) : Json()},
+          {"width", done ? Json(record.width) : Json()},
+          {"height", done ? Json(record.height) : Json()},
+          {"parameters", item.parameters},
+          {"model", {{"path", name_of(item.model)}, {"fingerprint", text_or_null(fingerprint)}}},
+          {"device", text_or_null(attempt.device)},
+          {"dtype", text_or_null(attempt.dtype)},
+          {"batch", tried ? Json(attempt.batch) : Json()},
+          {"started", text_or_null(attempt.started)},
+          {"seconds", tried ? seconds_json(attempt) : Json()},
+          {"attempts", record.attempts},
+          {"warnings", attempt.warnings},
+          {"error", record.status == ItemStatus::failed ? Json(record.error) : Json()}};
+}
+
+}  // namespace
+
+Totals totals_of(std::span<const Record> records) {
+  Totals totals{.items = static_cast<int64_t>(records.size())};
+  for (const auto& record : records) {
+    if (record.status == ItemStatus::failed) ++totals.failed;
+    if (record.status == ItemStatus::pending) ++totals.pending;
+    if (record.status != ItemStatus::done) continue;
+    ++totals.done;
+    totals.seconds += record.attempt.seconds();
+    totals.bytes += record.file.bytes;
+  }
+  return totals;
+}
+
+void write_manifest(const RootedFolder& root, const ManifestView& view) {
+  std::unordered_map<std::string, std::string> fingerprints;
+  for (const auto& model : view.info.models) fingerprints[model.path.string()] = model.fingerprint;
+
+  DurableWriter out(root, "manifest.json");
+  std::string head = dump(head_json(view), 2);
+  head.resize(head.size() - 2);  // without its closing "\n}"
+  out.write(head + ",\n  \"items\": [");
+  for (size_t i = 0; i < view.records.size(); ++i) {
+    const Item& item = view.plan.items[i];
+    out.write(i ? ",\n    " : "\n    ");
+    out.write(dump(item_json(item, view.records[i], fingerprints[item.model.string()])));
+  }
+  out.write("\n  ]\n}\n");
+  out.commit();
+}
+
+}  // namespace backlot

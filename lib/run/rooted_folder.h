@@ -1,0 +1,112 @@
+// A folder and what lies beneath it, touched through descriptors: a symbolic link planted inside it
+// can't send a write elsewhere, and every write survives a crash whole or not at all.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/files.h"
+
+namespace backlot {
+
+// Closes its descriptor when destroyed.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  ~UniqueFd();
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
+};
+
+// Writes all bytes, through short writes and interruptions. Throws EnvironmentError about `path`.
+void write_fully(int fd, std::string_view bytes, const fs::path& path);
+
+// fsync, or fdatasync where `data_only`. File systems that cannot flush at all are let pass; any
+// other failure throws EnvironmentError about `path`.
+enum class Flush { everything, data_only };
+void flush_to_disk(int fd, const fs::path& path, Flush what = Flush::everything);
+
+// All paths are relative, without "..": "images/00000-a.png". A symbolic link on the way, or a path
+// that leads out, throws EnvironmentError; so does every failed system call, naming the path.
+// Safe to use from several threads.
+class RootedFolder {
+ public:
+  explicit RootedFolder(fs::path path);
+
+  const fs::path& path() const { return path_; }
+
+  // Creates the folder and its parents beneath the root, durably.
+  void make_folder(const fs::path& relative) const;
+
+  // open(2) beneath the root. `flags` may hold O_CREAT; an invalid descriptor means "not there".
+  UniqueFd open_file(const fs::path& relative, int flags, mode_t mode = 0666) const;
+
+  // The whole regular file, or nothing if there is none.
+  std::optional<std::string> read(const fs::path& relative,
+                                  uint64_t max_bytes = uint64_t{1} << 30) const;
+
+  // Size of the regular file, or nothing if there is none (or it is a link or a folder).
+  std::optional<uint64_t> file_size(const fs::path& relative) const;
+
+  // Creates missing folders, writes to a hidden temporary name beside the target, flushes, renames
+  // and flushes the folder.
+  void write_durably(const fs::path& relative, std::string_view bytes) const;
+
+  // Replaces `to`; creates its folder. Durable only after sync() of both folders.
+  void rename(const fs::path& from, const fs::path& to) const;
+
+  // Nothing happens if it is not there. A folder must be empty; if it isn't it stays.
+  void remove(const fs::path& relative) const;
+
+  // Names in the folder, sorted, without "." and ".."; none if it is not there.
+  std::vector<std::string> list(const fs::path& relative) const;
+
+  void sync(const fs::path& relative) const;
+
+ private:
+  friend class DurableWriter;
+  enum class Missing { create, tolerate };
+  // The folder that holds `relative`; invalid if it is missing and that is tolerated.
+  UniqueFd open_parent(const fs::path& relative, Missing missing) const;
+  UniqueFd open_folder(const fs::path& relative, Missing missing) const;
+
+  fs::path path_;
+  UniqueFd fd_;
+};
+
+// Streams a file of any length into its place: durable and visible from commit() on; without
+// commit() nothing remains.
+class DurableWriter {
+ public:
+  DurableWriter(const RootedFolder& root, const fs::path& relative);
+  ~DurableWriter();
+  DurableWriter(const DurableWriter&) = delete;
+  DurableWriter& operator=(const DurableWriter&) = delete;
+
+  void write(std::string_view bytes);
+  void commit();
+
+ private:
+  fs::path full_path_;
+  std::string name_, temporary_;
+  UniqueFd folder_, file_;
+  std::string buffer_;
+};
+
+}  // namespace backlot

@@ -1,0 +1,76 @@
+// A run's folder on disk: what is done, proven from the files at every start, and kept so that a
+// kill at any instant costs at most the item in hand. docs/manifest.md describes the folder.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "run/journal.h"
+#include "run/manifest.h"
+#include "run/rooted_folder.h"
+#include "run/survey.h"
+#include "spec/item.h"
+
+namespace backlot {
+
+enum class Resume {
+  from_disk,   // keep what is proven done
+  start_over,  // first remove what backlot made here; foreign files stay
+};
+
+// Safe to use from several threads at once.
+class RunFolder {
+ public:
+  // Creates the folder or resumes in it, and holds it until destroyed or the process dies. `plan`
+  // must outlive the result. Writes manifest.json and metrics.prom, so that they are true from the
+  // start. Throws EnvironmentError: another backlot works here, the folder holds something else, it
+  // can't be written, run.json holds another base seed than `info`; and SpecError if two items of
+  // the plan share an id or an output, or an output would hide one of backlot's own files.
+  static RunFolder open(const fs::path& folder, const Plan& plan, RunInfo info,
+                        Resume resume = Resume::from_disk);
+
+  // The number that seeds left open in specs are derived from. What the folder holds, or a new one
+  // below 2^53 (exact in every JSON reader), which open() stores when it comes in RunInfo.
+  static uint64_t base_seed(const fs::path& folder, Resume resume = Resume::from_disk);
+
+  RunFolder(RunFolder&&) noexcept;
+  RunFolder& operator=(RunFolder&&) noexcept;
+  ~RunFolder();
+
+  const fs::path& path() const;
+  const Findings& findings() const;
+
+  // What remains to be made, in the plan's order: neither done nor failed since open(). Items that
+  // failed in an earlier run are pending again.
+  std::vector<const Item*> pending() const;
+
+  Totals totals() const;
+
+  // Puts the bytes durably under item.output. Does not make the item done: record_done does.
+  OutputFile write_output(const Item& item, std::string_view bytes) const;
+
+  // Notes device and library for the manifest. Call when an engine is loaded.
+  void record_engine(const EngineRecord& engine);
+
+  // One journal line, on disk when this returns. `file` is write_output's. From time to time this
+  // also renews the manifest, at a cost that stays a small share of the run's time.
+  void record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,
+                   Attempt attempt);
+  void record_failed(const Item& item, std::string error, Attempt attempt);
+
+  // Writes manifest.json and metrics.prom as of now. Call at the end of a run.
+  void write_manifest();
+
+ private:
+  struct State;
+  explicit RunFolder(std::unique_ptr<State> state);
+  void record(const Item& item, Record record);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace backlot
