@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -15,30 +16,41 @@ enum class Task { text_to_image, text_to_video, enhance, analyze_video, image_to
 
 // How outputs are written, the same for all items of a plan.
 struct OutputSettings {
-  std::string format = "png";                          // png, jpeg, webp, png-sequence
-  std::string name = "{index:05}-{slug}-{seed}";       // template without extension
-  std::optional<uint64_t> max_bytes;                   // of one output file
-  int quality = 90;                                    // jpeg and webp, 1 to 100
-  bool metadata = true;                                // false: no text chunks, EXIF or XMP
+  std::string format = "png";                     // png, jpeg, webp, png-sequence
+  std::string name = "{index:05}-{slug}-{seed}";  // template without extension
+  std::optional<uint64_t> max_bytes;              // of one output file
+  int quality = 90;                               // jpeg and webp, 1 to 100
+  bool metadata = true;                           // false: no text chunks, EXIF or XMP
 };
 
 struct Item {
-  std::string id;      // SHA-256 over the canonical JSON of parameters and the model's fingerprint
-  int64_t index = 0;   // place in the plan, from 0
-  std::string job;     // the job's id, or "job-N" counted from 1
+  std::string id;               // item_id() of task, parameters and model_fingerprint
+  int64_t index = 0;            // place in the plan, from 0
+  std::string job;              // the job's id, or "job-N" counted from 1
   std::filesystem::path model;  // absolute
+  std::string model_fingerprint;
+  std::optional<std::filesystem::path> vae;  // absolute; in `parameters` only its name and hash
   Json parameters;     // every field resolved, defaults filled in, names as in the spec; files
                        // (image, vae, loras…) stand as {"path": name, "sha256": …}
   std::string output;  // path relative to the run folder, e.g. "images/00000-a-red-apple-7.png"
 };
 
+// "text-to-image", …
+std::string_view task_name(Task task);
+
+// SHA-256 of canonical_json({"schema": 1, "task", "parameters", "model": fingerprint}): the same
+// wherever the model lies and whatever made the parameters.
+std::string item_id(Task task, const Json& parameters, std::string_view model_fingerprint);
+
 struct Plan {
-  std::string name;                  // the run folder's name
+  std::string name;  // the run folder's name
   Task task = Task::text_to_image;
   std::filesystem::path run_folder;  // where outputs go, absolute
-  Json spec;                         // as resolved: what the manifest records (no absolute paths)
+  // As resolved: preset and --set worked in, no absolute paths. Read again beside the original,
+  // with the same base seed, it gives the same items.
+  Json spec;
   OutputSettings output;
-  std::vector<Item> items;           // ids are distinct: a repeated item is an error or counted once
+  std::vector<Item> items;  // their ids and outputs are distinct
 };
 
 }  // namespace backlot

@@ -1,0 +1,344 @@
+#include "spec/document.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <unordered_map>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "spec/alternatives.h"
+#include "spec/output_names.h"
+#include "spec/presets.h"
+#include "spec/yaml.h"
+
+namespace backlot {
+namespace {
+
+constexpr std::string_view top_keys[] = {"version", "name",     "task", "model",
+                                         "preset",  "defaults", "jobs", "output"};
+constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from"};
+constexpr std::string_view output_keys[] = {"dir",       "format",  "name",
+                                            "max_bytes", "quality", "metadata"};
+constexpr std::string_view formats[] = {"png", "jpeg", "webp"};
+constexpr std::string_view expansions[] = {"product", "zip"};
+constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
+                                           "analyze-video", "image-to-3d"};
+
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> known,
+                         std::string otherwise) {
+  const std::string near = nearest(word, known);
+  return near.empty() ? otherwise : fmt::format("did you mean {}?", near);
+}
+
+class DocumentReader {
+ public:
+  DocumentReader(Sources sources, const fs::path& folder) {
+    doc_.sources = std::move(sources);
+    doc_.folder = folder;
+  }
+
+  SpecDocument read(const Value& root, const std::string& default_name) {
+    doc_.mark = root.mark();
+    need_map(root, "a spec", "start with `version: 1`, `model: …` and `jobs:`");
+    check_top_keys(root);
+    read_version(root);
+    read_task(root);
+    read_name(root, default_name);
+    read_model(root);
+    if (const auto* preset = present(root, "preset"))
+      doc_.defaults = load_preset(text_of(*preset, "preset"), preset->value.mark(), doc_.folder,
+                                  doc_.sources, doc_.task);
+    if (const auto* defaults = present(root, "defaults")) {
+      need_map(defaults->value, "defaults", "write `defaults: {steps: 20}`");
+      for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
+    }
+    if (const auto* output = present(root, "output")) read_output(output->value);
+    read_jobs(root);
+    return std::move(doc_);
+  }
+
+ private:
+  [[noreturn]] void fail(Mark mark, std::string what, std::string mend) const {
+    doc_.sources.fail(mark, std::move(what), std::move(mend));
+  }
+
+  // The entry, unless it is missing or null.
+  static const Value::Entry* present(const Value& map, std::string_view key) {
+    const auto* entry = map.find(key);
+    return entry && !entry->value.is_null() ? entry : nullptr;
+  }
+
+  void need_map(const Value& value, std::string_view name, std::string mend) const {
+    if (!value.is_map())
+      fail(value.mark(), fmt::format("{} is a mapping, not {}", name, value.kind()),
+           std::move(mend));
+  }
+
+  std::string text_of(const Value::Entry& entry, std::string_view name) const {
+    const Value& value = entry.value;
+    if (!value.is_text())
+      fail(value.mark(), fmt::format("{} is {}, not text", name, value.kind()),
+           value.is_scalar() ? fmt::format("put it in quotes: \"{}\"", value.scalar().dump())
+                             : "write one value");
+    const std::string text = value.scalar();
+    if (text.find('\0') != std::string::npos)
+      fail(value.mark(), fmt::format("{} holds a NUL character", name), "remove it");
+    if (!is_utf8(text))
+      fail(value.mark(), fmt::format("{} is not valid UTF-8", name), "give the text as UTF-8");
+    return text;
+  }
+
+  FieldValue read_field(const Value::Entry& entry, std::span<const std::string_view> others) const {
+    const Field& field = known_field(entry.key, entry.mark, doc_.sources, doc_.task, others);
+    return checked(field, entry.value);
+  }
+
+  FieldValue checked(const Field& field, const Value& value) const {
+    const std::string prefix = std::string(field.name) + " ";
+    return {&field,
+            doc_.sources.at(value.mark(), prefix,
+                            [&] {
+                              Json checked = check_field(field, value.json());
+                              if (field.alternatives && checked.is_string())
+                                Alternatives{checked.get_ref<const std::string&>()};
+                              return checked;
+                            }),
+            value.mark()};
+  }
+
+  void check_top_keys(const Value& root) const {
+    for (const auto& [key, mark, value] : root.entries()) {
+      if (std::ranges::count(top_keys, key)) continue;
+      if (key == "enhance")
+        fail(mark, "the enhance stage is not available in this version",
+             "remove it, or use a version of backlot that has it");
+      if (find_field(key))
+        fail(mark, fmt::format("{} is a field of jobs", key),
+             "move it under `defaults:` or into a job");
+      fail(mark, fmt::format("unknown key {}", key.substr(0, 80)),
+           did_you_mean(key, top_keys, fmt::format("there are {}", fmt::join(top_keys, ", "))));
+    }
+  }
+
+  void read_version(const Value& root) const {
+    const auto* version = present(root, "version");
+    if (version && version->value.json() != Json(1))
+      fail(version->value.mark(),
+           fmt::format("version is {}, which this backlot can't read",
+                       version->value.is_scalar() ? version->value.scalar().dump().substr(0, 40)
+                                                  : version->value.kind()),
+           "write `version: 1`");
+  }
+
+  void read_task(const Value& root) {
+    const auto* entry = present(root, "task");
+    if (!entry) return;
+    const std::string task = text_of(*entry, "task");
+    if (task == task_names[0]) return;
+    if (std::ranges::count(task_names, task))
+      fail(entry->value.mark(), fmt::format("the task {} is not available in this version", task),
+           "use text-to-image, or a version of backlot that has it");
+    fail(entry->value.mark(), fmt::format("unknown task {}", task.substr(0, 80)),
+         did_you_mean(task, task_names, "use text-to-image"));
+  }
+
+  void read_name(const Value& root, const std::string& default_name) {
+    doc_.name = safe_component(default_name, 100);
+    if (const auto* entry = present(root, "name")) {
+      doc_.name = text_of(*entry, "name");
+      doc_.sources.at(entry->value.mark(), "name ", [&] { check_component(doc_.name); });
+    }
+  }
+
+  void read_model(const Value& root) {
+    const auto* entry = present(root, "model");
+    if (!entry)
+      fail(doc_.mark, "no model is named",
+           "name a model's folder: `model: DIR` in a spec, --model DIR on the command line");
+    doc_.model = text_of(*entry, "model");
+    doc_.model_mark = entry->value.mark();
+    if (doc_.model.empty())
+      fail(doc_.model_mark, "model is an empty path", "name a model's folder");
+  }
+
+  void read_output(const Value& output) {
+    need_map(output, "output", "write `output: {dir: out, format: png}`");
+    for (const auto& entry : output.entries()) {
+      const Value& value = entry.value;
+      if (!std::ranges::count(output_keys, entry.key))
+        fail(entry.mark, fmt::format("unknown key {}", entry.key.substr(0, 80)),
+             did_you_mean(entry.key, output_keys,
+                          fmt::format("output has {}", fmt::join(output_keys, ", "))));
+      if (value.is_null()) continue;
+      if (entry.key == "dir") {
+        doc_.output_dir = text_of(entry, "dir");
+        if (doc_.output_dir.empty()) fail(value.mark(), "dir is an empty path", "name a folder");
+      } else if (entry.key == "format") {
+        read_format(entry);
+      } else if (entry.key == "name") {
+        doc_.output.name = text_of(entry, "name");
+        doc_.sources.at(value.mark(), "name ", [&] { OutputNames(doc_.output.name, "x", ".png"); });
+      } else if (entry.key == "max_bytes") {
+        doc_.output.max_bytes =
+            doc_.sources.at(value.mark(), "max_bytes ", [&] { return read_bytes(value); });
+      } else if (entry.key == "quality") {
+        if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() < 1 ||
+            value.scalar() > 100)
+          fail(value.mark(), "quality is not a whole number from 1 to 100", "90 is usual");
+        doc_.output.quality = value.scalar();
+      } else {
+        if (!value.is_scalar() || !value.scalar().is_boolean())
+          fail(value.mark(), fmt::format("metadata is {}", value.kind()), "give true or false");
+        doc_.output.metadata = value.scalar();
+      }
+    }
+  }
+
+  void read_format(const Value::Entry& entry) {
+    doc_.output.format = text_of(entry, "format");
+    if (std::ranges::count(formats, doc_.output.format)) return;
+    if (doc_.output.format == "png-sequence")
+      fail(entry.value.mark(), "the format png-sequence is for videos", "use png, jpeg or webp");
+    fail(entry.value.mark(), fmt::format("unknown format {}", doc_.output.format.substr(0, 40)),
+         doc_.output.format == "jpg"
+             ? "did you mean jpeg?"
+             : did_you_mean(doc_.output.format, formats, "use png, jpeg or webp"));
+  }
+
+  // 12345, "10MB" (powers of 1000) or "10MiB" (of 1024).
+  static uint64_t read_bytes(const Value& value) {
+    const Problem problem{
+        fmt::format("is {}",
+                    value.is_scalar() ? value.scalar().dump().substr(0, 40) : value.kind()),
+        "give a number of bytes, or a size such as 10MB or 10MiB"};
+    if (!value.is_scalar()) throw problem;
+    if (value.scalar().is_number_unsigned() && value.scalar() > 0) return value.scalar();
+    if (!value.is_text()) throw problem;
+    const std::string text = value.scalar();
+    const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+    const std::string_view unit = trim(std::string_view(text).substr(end));
+    constexpr std::pair<std::string_view, double> units[] = {
+        {"", 1},     {"B", 1},        {"KB", 1e3},        {"kB", 1e3},          {"MB", 1e6},
+        {"GB", 1e9}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
+    const auto found = std::ranges::find(units, unit, &std::pair<std::string_view, double>::first);
+    const Json number = end == 0 ? Json() : plain_scalar(text.substr(0, end));
+    if (found == std::end(units) || !number.is_number()) throw problem;
+    const double bytes = number.get<double>() * found->second;
+    if (bytes < 1 || bytes > 1e15) throw problem;
+    return static_cast<uint64_t>(std::llround(bytes));
+  }
+
+  void read_jobs(const Value& root) {
+    const auto* jobs = present(root, "jobs");
+    if (!jobs) fail(doc_.mark, "no jobs", "add `jobs:` with at least one `- prompt: …`");
+    if (!jobs->value.is_list() || jobs->value.items().empty())
+      fail(jobs->value.mark(),
+           jobs->value.is_list() ? "jobs is empty"
+                                 : fmt::format("jobs is a list, not {}", jobs->value.kind()),
+           "write `jobs:` and below it `- prompt: …`");
+    std::unordered_map<std::string, Mark> ids;
+    for (const auto& item : jobs->value.items()) {
+      doc_.jobs.push_back(read_job(item, doc_.jobs.size() + 1));
+      const Job& job = doc_.jobs.back();
+      const auto [earlier, fresh] = ids.try_emplace(job.id, job.mark);
+      if (!fresh)
+        fail(job.mark,
+             fmt::format("the id {} is taken by the job at {}", job.id,
+                         doc_.sources.where(earlier->second)),
+             "give it another id");
+    }
+  }
+
+  Job read_job(const Value& value, size_t number) {
+    need_map(value, "a job",
+             value.is_text() ? fmt::format("write `- prompt: {}`",
+                                           value.scalar().get<std::string>().substr(0, 60))
+                             : "write `- prompt: …`");
+    Job job{.id = fmt::format("job-{}", number), .mark = value.mark()};
+    const Value::Entry *matrix = nullptr, *table = nullptr;
+    for (const auto& entry : value.entries()) {
+      if (entry.key == "id")
+        read_id(entry, job);
+      else if (entry.key == "matrix")
+        matrix = &entry;
+      else if (entry.key == "expand")
+        read_expand(entry, job);
+      else if (entry.key == "prompts_from")
+        table = &entry;
+      else if (std::ranges::count(top_keys, entry.key))
+        fail(entry.mark, fmt::format("{} belongs to the whole spec, not to a job", entry.key),
+             "move it to the top");
+      else
+        job.fields.set(read_field(entry, job_keys));
+    }
+    if (table && !table->value.is_null()) read_table(*table, job);
+    if (matrix && !matrix->value.is_null()) read_matrix(*matrix, job);
+    return job;
+  }
+
+  void read_id(const Value::Entry& entry, Job& job) const {
+    if (entry.value.is_null()) return;
+    job.id = text_of(entry, "id");
+    job.named = true;
+    if (job.id.empty() || job.id.size() > 1000)
+      fail(entry.value.mark(), "id is empty or longer than 1000 bytes", "give a short name");
+  }
+
+  void read_expand(const Value::Entry& entry, Job& job) const {
+    job.expand_mark = entry.value.mark();
+    if (entry.value.is_null()) return;
+    const std::string how = text_of(entry, "expand");
+    if (!std::ranges::count(expansions, how))
+      fail(entry.value.mark(), fmt::format("expand is {}", how.substr(0, 40)),
+           did_you_mean(how, expansions, "use product or zip"));
+    job.zip = how == "zip";
+  }
+
+  void read_table(const Value::Entry& entry, Job& job) {
+    job.prompts_from = text_of(entry, "prompts_from");
+    job.rows =
+        read_rows(doc_.folder / *job.prompts_from, entry.value.mark(), doc_.sources, doc_.task);
+    const auto* prompt = job.fields.find("prompt");
+    const bool every_row_has_one = std::ranges::all_of(
+        job.rows, [](const Row& row) { return row.fields.find("prompt") != nullptr; });
+    if (prompt && every_row_has_one)
+      fail(prompt->mark, "prompt is given here and in every row of prompts_from",
+           "remove one of the two");
+  }
+
+  void read_matrix(const Value::Entry& entry, Job& job) const {
+    need_map(entry.value, "matrix", "write `matrix: {seed: [1, 2], steps: [10, 20]}`");
+    for (const auto& [key, mark, values] : entry.value.entries()) {
+      const Field& field = known_field(key, mark, doc_.sources, doc_.task);
+      if (!field.parameter)
+        fail(mark, fmt::format("{} can't vary in a matrix", key), "give it in the job itself");
+      if (!values.is_list() || values.items().empty())
+        fail(values.mark(), fmt::format("matrix.{} is not a list of values", key),
+             fmt::format("write `{}: [a, b]`", key));
+      if (job.fields.find(&field))
+        fail(mark, fmt::format("{} is given both in the job and in its matrix", key),
+             "remove one of the two");
+      for (const auto& row : job.rows)
+        if (const auto* cell = row.fields.find(&field))
+          fail(mark,
+               fmt::format("{} is given both in the matrix and at {}", key,
+                           doc_.sources.where(cell->mark)),
+               "remove one of the two");
+      Axis axis{.field = &field, .mark = mark, .values = {}};
+      for (const auto& value : values.items()) axis.values.push_back(checked(field, value));
+      job.matrix.push_back(std::move(axis));
+    }
+  }
+
+  SpecDocument doc_;
+};
+
+}  // namespace
+
+SpecDocument document_from(const Value& root, Sources sources, const fs::path& folder,
+                           const std::string& default_name) {
+  return DocumentReader(std::move(sources), folder).read(root, default_name);
+}
+
+}  // namespace backlot

@@ -1,0 +1,204 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <unordered_map>
+
+#include "base/files.h"
+#include "base/sha256.h"
+#include "spec/expansion.h"
+#include "spec/output_names.h"
+#include "spec/resolve.h"
+#include "spec/spec.h"
+
+namespace backlot {
+namespace {
+
+// Builds the items of a plan one after another.
+class Planner {
+ public:
+  Planner(const SpecDocument& document, const PlanContext& context)
+      : document_(document),
+        context_(context),
+        model_(find_model(document, document.model, document.model_mark)),
+        names_(document.output.name, document.name, extension(document.output.format)) {}
+
+  std::vector<Item> items() {
+    items_.reserve(count_items(document_));
+    for_each_expansion(document_, [&](const Job& job, const Expansion& expansion) {
+      for (uint64_t i = 0; i < expansion.combinations(); ++i)
+        add_combination(job, expansion.combination(i), expansion.count());
+    });
+    return std::move(items_);
+  }
+
+ private:
+  static std::string extension(const std::string& format) {
+    return format == "jpeg" ? ".jpg" : "." + format;
+  }
+
+  const ModelFacts& facts(const std::optional<std::string>& variant) {
+    const auto found = facts_.find(variant);
+    if (found != facts_.end()) return found->second;
+    return facts_.emplace(variant, context_.model_facts(model_, variant)).first->second;
+  }
+
+  // A VAE's folder, with its name and hash as parameters record them.
+  struct Vae {
+    fs::path folder;
+    Json record;
+  };
+  const Vae& vae_of(const FieldValue& value) {
+    const std::string written = value.value;
+    const auto found = vaes_.find(written);
+    if (found != vaes_.end()) return found->second;
+    const fs::path folder = find_model(document_, written, value.mark);
+    const fs::path named = folder.has_filename() ? folder : folder.parent_path();
+    return vaes_
+        .emplace(
+            written,
+            Vae{folder, {{"path", named.filename().string()}, {"sha256", folder_hash(folder)}}})
+        .first->second;
+  }
+
+  void add_combination(const Job& job, const FieldValues& fields, uint64_t count) {
+    Item item{.job = job.id, .model = model_};
+    const auto given = [&](std::string_view name) {
+      const auto* value = fields.find(name);
+      return value && !value->value.is_null() ? value : nullptr;
+    };
+    std::optional<std::string> variant;
+    if (const auto* value = given("variant")) variant = value->value.get<std::string>();
+    const ModelFacts& model = facts(variant);
+    item.model_fingerprint = model.fingerprint;
+    item.parameters = parameters(fields, model);
+    if (const auto* value = given("vae")) {
+      const Vae& vae = vae_of(*value);
+      item.vae = vae.folder;
+      item.parameters["vae"] = vae.record;
+    }
+
+    const auto* seed = given("seed");
+    const uint64_t first = seed ? seed->value.get<uint64_t>() : drawn_seed(item.parameters);
+    if (first + (count - 1) < first)
+      document_.sources.fail(seed->mark,
+                             fmt::format("seed {} + count {} is over 2^64-1", first, count),
+                             "give a smaller seed");
+    for (uint64_t i = 0; i < count; ++i) add_item(job, item, first + i);
+  }
+
+  // Every field that is not absent, in the table's order; the seed's place is kept for add_item.
+  Json parameters(const FieldValues& fields, const ModelFacts& model) const {
+    Json out = Json::object();
+    for (const auto& field : job_fields()) {
+      if (!field.parameter) continue;
+      const auto* value = fields.find(&field);
+      if (field.name == "seed")
+        out["seed"] = nullptr;
+      else if (value && !value->value.is_null())
+        out[std::string(field.name)] = value->value;
+      else if (!field.default_json.empty())
+        out[std::string(field.name)] = check_field(field, Json::parse(field.default_json));
+      else if (field.name == "width")
+        out["width"] = model.default_width;
+      else if (field.name == "height")
+        out["height"] = model.default_height;
+      else if (field.name == "original_size" || field.name == "target_size")
+        out[std::string(field.name)] = {out["height"], out["width"]};
+    }
+    return out;
+  }
+
+  uint64_t drawn_seed(const Json& parameters) {
+    Json seedless = parameters;
+    seedless.erase("seed");
+    const std::string key = canonical_json(seedless);
+    const Json drawn = {{"base_seed", context_.base_seed},
+                        {"occurrence", occurrences_[sha256_hex(key)]++},
+                        {"parameters", std::move(seedless)}};
+    // 31 bits, so that with `count` added they stay below 2^32, which other readers of a picture's
+    // parameters expect.
+    return std::stoull(sha256_hex(canonical_json(drawn)).substr(0, 8), nullptr, 16) & 0x7fffffff;
+  }
+
+  void add_item(const Job& job, const Item& like, uint64_t seed) {
+    Item item = like;
+    item.index = static_cast<int64_t>(items_.size());
+    item.parameters["seed"] = seed;
+    item.id = item_id(document_.task, item.parameters, item.model_fingerprint);
+    const auto [earlier, fresh] = by_id_.try_emplace(item.id, items_.size());
+    if (!fresh)
+      document_.sources.fail(
+          job.mark,
+          fmt::format("item {} ({}) is the same as item {} ({}): seed {}, prompt \"{}\"",
+                      item.index, job.id, earlier->second, items_[earlier->second].job, seed,
+                      item.parameters["prompt"].get<std::string>().substr(0, 60)),
+          "give one of them another seed, or remove it");
+    const auto& p = item.parameters;
+    item.output = "images/" + names_.next({.index = item.index,
+                                           .prompt = p["prompt"],
+                                           .seed = seed,
+                                           .id = item.id,
+                                           .job = job.id,
+                                           .width = p["width"],
+                                           .height = p["height"],
+                                           .steps = p["steps"]});
+    items_.push_back(std::move(item));
+  }
+
+  const SpecDocument& document_;
+  const PlanContext& context_;
+  fs::path model_;
+  OutputNames names_;
+  std::vector<Item> items_;
+  std::map<std::optional<std::string>, ModelFacts> facts_;
+  std::map<std::string, Vae> vaes_;  // by what the spec wrote
+  std::unordered_map<std::string, uint64_t> occurrences_;
+  std::unordered_map<std::string, size_t> by_id_;
+};
+
+}  // namespace
+
+std::string_view task_name(Task task) {
+  constexpr std::string_view names[] = {"text-to-image", "text-to-video", "enhance",
+                                        "analyze-video", "image-to-3d"};
+  return names[static_cast<size_t>(task)];
+}
+
+std::string item_id(Task task, const Json& parameters, std::string_view model_fingerprint) {
+  return sha256_hex(canonical_json({{"schema", 1},
+                                    {"task", task_name(task)},
+                                    {"parameters", parameters},
+                                    {"model", model_fingerprint}}));
+}
+
+uint64_t count_items(const SpecDocument& document) {
+  uint64_t total = 0;
+  for_each_expansion(document, [&](const Job& job, const Expansion& expansion) {
+    total = saturating_sum(total, expansion.size());
+    if (total > max_items)
+      document.sources.fail(
+          job.mark,
+          total == UINT64_MAX
+              ? fmt::format("the spec expands to more than {} items; the limit is {}", total - 1,
+                            max_items)
+              : fmt::format("the spec expands to {} items up to here; the limit is {}", total,
+                            max_items),
+          "use fewer alternatives or values, a smaller count, or several specs");
+  });
+  return total;
+}
+
+Plan make_plan(const SpecDocument& document, const PlanContext& context) {
+  Plan plan;
+  plan.name = document.name;
+  plan.task = document.task;
+  plan.output = document.output;
+  plan.run_folder =
+      fs::absolute(context.output ? *context.output : fs::path(document.output_dir) / document.name)
+          .lexically_normal();
+  plan.spec = resolved_spec(document);
+  plan.items = Planner(document, context).items();
+  return plan;
+}
+
+}  // namespace backlot

@@ -1,0 +1,61 @@
+#include "spec/presets.h"
+
+#include <fmt/format.h>
+
+#include "base/files.h"
+#include "base/text.h"
+#include "spec/rows.h"
+#include "spec/yaml.h"
+
+namespace backlot {
+namespace {
+
+// The mapping below `presets:`; throws SpecError if the file has another shape.
+Value presets_of(std::string_view text, uint32_t source, const Sources& sources) {
+  const Value root = read_yaml(text, sources, source);
+  const auto* presets = root.find("presets");
+  if (!presets || !presets->value.is_map() || root.entries().size() != 1)
+    sources.fail(root.mark(), "not a table of presets", "write `presets: {name: {field: value}}`");
+  return presets->value;
+}
+
+FieldValues fields_of(const Value& preset, const Sources& sources, Task task) {
+  if (!preset.is_map())
+    sources.fail(preset.mark(), fmt::format("a preset is a mapping, not {}", preset.kind()),
+                 "write `name: {field: value}`");
+  FieldValues fields;
+  for (const auto& [key, mark, value] : preset.entries()) {
+    if (key == "description") continue;
+    const Field& field = known_field(key, mark, sources, task);
+    fields.set(
+        {&field,
+         sources.at(value.mark(), key + " ", [&] { return check_field(field, value.json()); }),
+         value.mark()});
+  }
+  return fields;
+}
+
+}  // namespace
+
+FieldValues load_preset(const std::string& name, Mark mark, const fs::path& folder,
+                        Sources& sources, Task task) {
+  std::vector<Value> tables;
+  const fs::path beside = folder / "presets.yaml";
+  if (fs::exists(beside)) {
+    const uint32_t source = sources.add(beside.string());
+    tables.push_back(presets_of(read_file(beside, max_spec_bytes), source, sources));
+  }
+  tables.push_back(presets_of(shipped_presets(), sources.add("presets"), sources));
+  std::vector<std::string_view> names;
+  for (const auto& table : tables)
+    for (const auto& entry : table.entries()) {
+      if (entry.key == name) return fields_of(entry.value, sources, task);
+      if (!std::ranges::count(names, entry.key)) names.push_back(entry.key);
+    }
+  const std::string near = nearest(name, names);
+  sources.fail(mark, fmt::format("unknown preset {}", name.substr(0, 80)),
+               near.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
+                            : fmt::format("did you mean {}?", near));
+}
+
+}  // namespace backlot

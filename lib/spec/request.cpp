@@ -1,0 +1,54 @@
+#include "base/error.h"
+#include "spec/spec.h"
+
+namespace backlot {
+namespace {
+
+// Reads a field of the parameters, if it is there, into a plain or an optional member.
+template <class T>
+void read(const Json& parameters, const char* name, T& into) {
+  const auto found = parameters.find(name);
+  if (found != parameters.end() && !found->is_null()) into = found->get<T>();
+}
+
+template <class T>
+void read(const Json& parameters, const char* name, std::optional<T>& into) {
+  const auto found = parameters.find(name);
+  if (found != parameters.end() && !found->is_null()) into = found->get<T>();
+}
+
+}  // namespace
+
+ImageRequest image_request(const Item& item) {
+  const Json& p = item.parameters;
+  ImageRequest request;
+  try {
+    request.prompt = p.at("prompt").get<std::string>();
+    read(p, "prompt_2", request.prompt_2);
+    read(p, "negative_prompt", request.negative_prompt);
+    read(p, "negative_prompt_2", request.negative_prompt_2);
+    request.seed = p.at("seed").get<uint64_t>();
+    read(p, "steps", request.steps);
+    read(p, "guidance_scale", request.guidance_scale);
+    read(p, "guidance_rescale", request.guidance_rescale);
+    request.width = p.at("width").get<int64_t>();
+    request.height = p.at("height").get<int64_t>();
+    read(p, "clip_skip", request.clip_skip);
+    read(p, "original_size", request.original_size);
+    read(p, "target_size", request.target_size);
+    read(p, "negative_original_size", request.negative_original_size);
+    read(p, "negative_target_size", request.negative_target_size);
+    read(p, "crops_coords_top_left", request.crops_coords_top_left);
+    read(p, "negative_crops_coords_top_left", request.negative_crops_coords_top_left);
+    if (p.contains("scheduler")) request.scheduler = p["scheduler"];
+    request.chunk_long_prompts = p.value("long_prompt", "truncate") == "chunk";
+    read(p, "prompt_weighting", request.prompt_weighting);
+    read(p, "vae_tiling", request.vae_tiling);
+  } catch (const Json::exception& error) {
+    throw ItemError(item.output, std::string("its parameters can't be read: ") + error.what(),
+                    "plan the run again");
+  }
+  return request;
+}
+
+}  // namespace backlot
