@@ -98,7 +98,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
   std::exception_ptr failure;
   try {
     if (!folder.pending().empty())
-      Runner(engine.get(), run.plan, folder, run.info,
+      Runner(engine.get(), run.plan, folder,
              {precision_of(options.dtype), options.batch_size}, progress, stop)
           .run();
   } catch (...) {

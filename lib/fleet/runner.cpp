@@ -68,9 +68,9 @@ class Runner::Watch : public Progress {
   int64_t remaining_ = 0;
 };
 
-Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunInfo& info,
+Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder,
                const RunnerOptions& options, RunProgress& progress, const StopSignal& stop)
-    : engine_(engine), plan_(plan), folder_(folder), info_(info), options_(options),
+    : engine_(engine), plan_(plan), folder_(folder), options_(options),
       progress_(progress), stop_(stop), device_(engine.device()),
       writer_([this](FinishedPicture finished) { write(std::move(finished)); },
               writer_threads(device_), 2 * static_cast<size_t>(most_in_batch(device_))) {
@@ -85,9 +85,10 @@ void Runner::run() {
 void Runner::run_group(const PipelineGroup& group) {
   const Item& first = *group.batches.front().items.front();
   Watch watch(progress_, stop_, 0);
-  const ImageRequest request = image_request(first);
-  const auto pipeline = engine_.load_image_pipeline(
-      pipeline_options(first, options_.precision), watch);
+  PipelineOptions options{.model = first.model, .vae = first.vae, .precision = options_.precision};
+  if (const Json variant = first.parameters.value("variant", Json()); variant.is_string())
+    options.variant = variant.get<std::string>();
+  const auto pipeline = engine_.load_image_pipeline(options, watch);
   for (const auto& batch : group.batches) run_batches(*pipeline, batch);
 }
 
@@ -169,12 +170,10 @@ void Runner::fail(const std::vector<const Item*>& batch, const std::string& erro
 void Runner::write(FinishedPicture finished) {
   const Item& item = *finished.item;
   const Stopwatch watch;
-  const auto model = std::find_if(info_.models.begin(), info_.models.end(),
-                                  [&](const ModelInfo& known) { return known.path == item.model; });
   const Json record{{"id", item.id},
                     {"parameters", item.parameters},
                     {"model", {{"path", item.model.filename().string()},
-                               {"fingerprint", model == info_.models.end() ? "" : model->fingerprint}}},
+                               {"fingerprint", item.model_fingerprint}}},
                     {"dtype", finished.attempt.dtype}};
   const PictureFormat format{.kind = *picture_kind(plan_.output.format),
                              .quality = plan_.output.quality,

@@ -22,8 +22,8 @@ struct RunnerOptions {
 
 class Runner {
  public:
-  Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunInfo& info,
-         const RunnerOptions& options, RunProgress& progress, const StopSignal& stop);
+  Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunnerOptions& options,
+          RunProgress& progress, const StopSignal& stop);
 
   // Makes what is pending. Failed items are recorded, not thrown. Throws LoadError (a model),
   // EnvironmentError (disk full, device lost), Interrupted; what was finished by then is recorded.
@@ -43,7 +43,6 @@ class Runner {
   Engine& engine_;
   const Plan& plan_;
   RunFolder& folder_;
-  const RunInfo& info_;
   RunnerOptions options_;
   RunProgress& progress_;
   const StopSignal& stop_;

@@ -12,22 +12,6 @@ std::string dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string_view task_name(Task task) {
-  switch (task) {
-    case Task::text_to_image:
-      return "text-to-image";
-    case Task::text_to_video:
-      return "text-to-video";
-    case Task::enhance:
-      return "enhance";
-    case Task::analyze_video:
-      return "analyze-video";
-    case Task::image_to_3d:
-      return "image-to-3d";
-  }
-  return "";
-}
-
 // The last part of a path, also when it ends in a slash.
 std::string name_of(const fs::path& path) {
   return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();

@@ -95,7 +95,7 @@ Totals run(Behaviour& behaviour, int64_t count, RunnerOptions options = {}) {
   RunFolder run_folder = RunFolder::open(plan.run_folder, plan, info);
   FakeEngine engine(behaviour);
   Silence silence;
-  Runner(engine, plan, run_folder, info, options, silence, StopSignal::install()).run();
+  Runner(engine, plan, run_folder, options, silence, StopSignal::install()).run();
   return run_folder.totals();
 }
 
