@@ -1,11 +1,7 @@
 #include "schedulers/dpm_solver_singlestep.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
-
-#include "base/error.h"
 
 namespace backlot {
 namespace {
@@ -23,9 +19,7 @@ std::vector<int64_t> group_orders(int64_t steps, int64_t order, bool ends_low) {
 
 void DPMSolverSinglestepScheduler::set_timesteps(int64_t steps) {
   const auto train = schedule_.train_steps();
-  if (steps < 1 || steps > train)
-    throw ItemError("steps", fmt::format("{} is not between 1 and {}", steps, train),
-                    "use fewer steps");
+  check_steps(steps, train);
   auto timesteps = linspace(0, static_cast<double>(train - 1 - lambda_clipped()), steps + 1);
   std::reverse(timesteps.begin(), timesteps.end());
   timesteps.pop_back();

@@ -1,9 +1,5 @@
 #include "schedulers/flow_scheduler.h"
 
-#include <fmt/format.h>
-
-#include "base/error.h"
-
 namespace backlot {
 
 FlowScheduler::FlowScheduler(Json config)
@@ -12,9 +8,7 @@ FlowScheduler::FlowScheduler(Json config)
       shift_(config_.at("shift").get<double>()) {}
 
 std::vector<double> FlowScheduler::shifted_sigmas(int64_t steps) const {
-  if (steps < 1 || steps > train_steps_)
-    throw ItemError("steps", fmt::format("{} is not between 1 and {}", steps, train_steps_),
-                    "use fewer steps");
+  check_steps(steps, static_cast<int64_t>(train_steps_));
   // The reference bounds the levels by those of training after their shift, then shifts again.
   const auto trained = [&](double timestep) {
     const auto sigma = static_cast<float>(timestep) / static_cast<float>(train_steps_);

@@ -1,7 +1,5 @@
 #include "schedulers/noise_schedule.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -112,7 +110,8 @@ float NoiseSchedule::alpha(int64_t timestep) const {
   const auto index = timestep < 0 ? timestep + train_steps() : timestep;
   if (index < 0 || index >= train_steps())
     throw ItemError("steps",
-                    fmt::format("timestep {} is beyond training's {}", timestep, train_steps()),
+                    std::to_string(train_steps()) + " timesteps of training do not have timestep " +
+                        std::to_string(timestep),
                     "use fewer steps");
   return alphas_[index];
 }
@@ -151,6 +150,14 @@ int64_t NoiseSchedule::count_below(double lambda_min) const {
   return at::searchsorted(at::flip(lambdas, {0}), lambda_min).item<int64_t>();
 }
 
+void check_steps(int64_t steps, int64_t most) {
+  if (steps >= 1 && steps <= most) return;
+  throw ItemError("steps",
+                  std::to_string(steps) + " is not between 1 and " + std::to_string(most) +
+                      ", the most that this scheduler's config allows",
+                  steps < 1 ? "use more steps" : "use fewer steps");
+}
+
 std::vector<double> linspace(double start, double stop, int64_t count) {
   std::vector<double> values;
   const double step = (stop - start) / static_cast<double>(count - 1);
@@ -164,9 +171,7 @@ std::vector<double> spaced_timesteps(const Json& config, int64_t last, int64_t s
   const auto spacing = config.at("timestep_spacing").get<std::string>();
   const auto train = config.at("num_train_timesteps").get<int64_t>();
   const int64_t points = kind == Linspace::open ? steps + 1 : steps;
-  if (steps < 1 || steps > train || (spacing == "leading" && points > last))
-    throw ItemError("steps", fmt::format("{} steps cannot be made of training's {}", steps, train),
-                    "use fewer steps");
+  check_steps(steps, spacing == "leading" ? std::min(train, last + steps - points) : train);
   std::vector<double> timesteps;
   if (spacing == "linspace") {
     timesteps = linspace(0, static_cast<double>(last - 1), points);

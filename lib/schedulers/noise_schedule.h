@@ -60,6 +60,9 @@ enum class Linspace {
 std::vector<double> spaced_timesteps(const Json& config, int64_t last, int64_t steps,
                                      Linspace linspace);
 
+// Throws ItemError unless `steps` is between 1 and `most`.
+void check_steps(int64_t steps, int64_t most);
+
 // numpy.linspace(start, stop, count)
 std::vector<double> linspace(double start, double stop, int64_t count);
 
