@@ -13,6 +13,11 @@
 
 namespace backlot {
 
+// What to do about weights that come as a pickle: reading one can run code, so backlot never does.
+inline constexpr std::string_view convert_pickles =
+    "get the model's .safetensors files, or convert it where you trust it: python3 -c \"from "
+    "diffusers import DiffusionPipeline as P; P.from_pretrained('OLD').save_pretrained('NEW')\"";
+
 // Names to tensors, from one safetensors file, from shards with an index, or from a part of a
 // single-file checkpoint whose original names were translated to diffusers'.
 class Checkpoint {
@@ -23,6 +28,9 @@ class Checkpoint {
   // a shard missing, a tensor named by the index but not in its shard.
   static Checkpoint open(const std::filesystem::path& folder, std::string_view stem,
                          const std::optional<std::string>& variant = std::nullopt);
+
+  // One safetensors file, whatever its name. Throws LoadError.
+  static Checkpoint open_file(const std::filesystem::path& path);
 
   const TensorView* find(std::string_view name) const;
   const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }

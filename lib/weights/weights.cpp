@@ -1,0 +1,166 @@
+#include "weights/weights.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace backlot {
+namespace {
+
+constexpr size_t listed_per_kind = 8;
+
+at::ScalarType scalar_type(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return at::kDouble;
+    case DType::f32:
+      return at::kFloat;
+    case DType::f16:
+      return at::kHalf;
+    case DType::bf16:
+      return at::kBFloat16;
+    case DType::f8_e4m3:
+      return at::kFloat8_e4m3fn;
+    case DType::f8_e5m2:
+      return at::kFloat8_e5m2;
+    case DType::i64:
+      return at::kLong;
+    case DType::i32:
+      return at::kInt;
+    case DType::i16:
+      return at::kShort;
+    case DType::i8:
+      return at::kChar;
+    case DType::u8:
+      return at::kByte;
+    case DType::boolean:
+      return at::kBool;
+  }
+  TORCH_CHECK(false, "no such dtype");
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// "12 missing (a [4], b [4], … and 10 more)"
+std::string clause(std::string_view kind, const std::vector<std::string>& entries) {
+  const size_t listed = std::min(entries.size(), listed_per_kind);
+  std::string text = fmt::format("{} {} ({}", entries.size(), kind,
+                                 fmt::join(entries.begin(), entries.begin() + listed, ", "));
+  if (listed < entries.size()) text += fmt::format(", and {} more", entries.size() - listed);
+  return text + ")";
+}
+
+}  // namespace
+
+struct Binding::State {
+  State(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
+      : checkpoint(std::make_shared<const Checkpoint>(checkpoint)),
+        options(at::TensorOptions().dtype(dtype).device(device)) {}
+
+  std::shared_ptr<const Checkpoint> checkpoint;  // its copy keeps the mapped files alive
+  at::TensorOptions options;
+  std::set<std::string, std::less<>> used;
+  std::vector<std::string> misshapen, missing;
+
+  at::Tensor bind(const std::string& name, at::IntArrayRef shape);
+  at::Tensor convert(const TensorView& view) const;
+  at::Tensor mapped(const TensorView& view, at::IntArrayRef stored) const;
+
+  // Takes no memory, so that a checkpoint of another model is told apart without building it.
+  at::Tensor placeholder(at::IntArrayRef shape) const {
+    return at::zeros({}, options).expand(shape);
+  }
+};
+
+at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape) {
+  const TensorView* view = checkpoint->find(name);
+  if (!view) {
+    missing.push_back(fmt::format("{} {}", name, shape_text(shape)));
+    return placeholder(shape);
+  }
+  used.insert(name);
+  if (at::IntArrayRef(view->shape) != shape) {
+    misshapen.push_back(
+        fmt::format("{} is {}, expected {}", name, shape_text(view->shape), shape_text(shape)));
+    return placeholder(shape);
+  }
+  if (!at::isFloatingType(scalar_type(view->dtype))) {
+    misshapen.push_back(
+        fmt::format("{} holds {}, expected real numbers", name, dtype_name(view->dtype)));
+    return placeholder(shape);
+  }
+  return options.device().is_meta() ? at::empty(shape, options) : convert(*view);
+}
+
+at::Tensor Binding::State::convert(const TensorView& view) const {
+  std::vector<int64_t> stored = view.shape;
+  if (view.transposed) std::swap(stored.at(0), stored.at(1));
+  at::Tensor tensor = view.bytes.empty() ? at::empty(stored, options) : mapped(view, stored);
+  if (view.transposed) tensor = tensor.t();
+  return tensor.to(options).contiguous();
+}
+
+at::Tensor Binding::State::mapped(const TensorView& view, at::IntArrayRef stored) const {
+  const auto type = scalar_type(view.dtype);
+  auto* data = const_cast<std::byte*>(view.bytes.data());
+  const auto keep = [held = checkpoint](void*) mutable { held.reset(); };
+  // A header's length is any number, so the data after it need not be aligned as kernels expect.
+  if (reinterpret_cast<uintptr_t>(data) % static_cast<size_t>(dtype_bytes(view.dtype)) == 0)
+    return at::from_blob(data, stored, keep, type);
+  const auto bytes = at::from_blob(data, {static_cast<int64_t>(view.bytes.size())}, at::kByte);
+  return bytes.clone().view(type).view(stored);
+}
+
+Binding::Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
+    : state_(std::make_shared<State>(checkpoint, dtype, device)) {}
+
+Weights Binding::root() { return Weights(*this, ""); }
+
+void Binding::finish() const {
+  std::vector<std::string> unused;
+  for (const auto& [name, view] : state_->checkpoint->tensors())
+    if (!state_->used.contains(name)) unused.push_back(name);
+  std::vector<std::string> clauses;
+  if (!state_->misshapen.empty()) clauses.push_back(clause("of another shape", state_->misshapen));
+  if (!state_->missing.empty()) clauses.push_back(clause("missing", state_->missing));
+  if (!unused.empty()) clauses.push_back(clause("unused", unused));
+  if (clauses.empty()) return;
+  const size_t count = state_->misshapen.size() + state_->missing.size() + unused.size();
+  throw LoadError(state_->checkpoint->where(),
+                  fmt::format("{} tensor{} not match the model: {}", count,
+                              count == 1 ? " does" : "s do", fmt::join(clauses, "; ")),
+                  "its config.json and its weights belong to different models; download both "
+                  "again, from the same place");
+}
+
+Weights::Weights(Binding& binding, std::string prefix)
+    : binding_(&binding), prefix_(std::move(prefix)) {}
+
+Weights Weights::operator/(std::string_view child) const {
+  return Weights(*binding_, fmt::format("{}{}.", prefix_, child));
+}
+
+Weights Weights::operator/(int64_t index) const { return *this / std::to_string(index); }
+
+at::Tensor Weights::operator()(std::string_view name, at::IntArrayRef shape) const {
+  return binding_->state_->bind(fmt::format("{}{}", prefix_, name), shape);
+}
+
+void Weights::skip(std::string_view name) const {
+  binding_->state_->used.insert(fmt::format("{}{}", prefix_, name));
+}
+
+bool Weights::has(std::string_view name) const {
+  return binding_->state_->checkpoint->find(fmt::format("{}{}", prefix_, name)) != nullptr;
+}
+
+}  // namespace backlot
