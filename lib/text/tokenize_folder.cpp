@@ -1,0 +1,45 @@
+#include "text/tokenize_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "text/clip_tokenizer.h"
+#include "text/tokenizer_files.h"
+
+namespace backlot {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The class that tokenizer_config.json names or, without one, that the merges tell.
+std::string class_of(const fs::path& dir) {
+  std::error_code ignored;
+  if (!fs::is_directory(dir, ignored))
+    throw LoadError(dir.string(), "not a folder",
+                    "give the folder that holds the tokenizer's files");
+  const std::string named = tokenizer_class(dir);
+  if (!named.empty()) return named;
+  const auto files = read_bpe_files(dir);
+  const bool ends_words = std::any_of(files.merges.begin(), files.merges.end(),
+                                      [](const Merge& m) { return m.right.ends_with("</w>"); });
+  return ends_words ? "CLIPTokenizer" : "byte-pair encoding without </w>";
+}
+
+}  // namespace
+
+std::vector<std::vector<int64_t>> tokenize_with_folder(const fs::path& dir,
+                                                       const std::vector<std::string>& texts) {
+  const std::string name = class_of(dir);
+  if (name != "CLIPTokenizer")
+    throw LoadError(dir.string(),
+                    fmt::format("its tokenizer is a {}, which is not supported", name),
+                    "give the folder of a CLIPTokenizer");
+  const auto tokenizer = ClipTokenizer::load(dir);
+  std::vector<std::vector<int64_t>> ids;
+  for (const auto& text : texts) ids.push_back(tokenizer.encode(text));
+  return ids;
+}
+
+}  // namespace backlot

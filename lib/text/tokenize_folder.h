@@ -1,0 +1,16 @@
+// Tokenizing with whatever tokenizer a folder holds, as `backlot models tokenize` does.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace backlot {
+
+// The ids of each text, without special tokens added. Reads the tokenizers of CLIP. Throws
+// LoadError, naming the class found, for any other.
+std::vector<std::vector<int64_t>> tokenize_with_folder(const std::filesystem::path& dir,
+                                                       const std::vector<std::string>& texts);
+
+}  // namespace backlot
