@@ -7,10 +7,10 @@ namespace backlot {
 namespace {
 
 // Settings of diffusers' class that SDXL's family leaves at one value.
-void insist_on_sdxl(ConfigReader& reader) {
+void insist_on_sdxl(ConfigReader& reader, const Json& json) {
   reader.only("act_fn", {"silu", "swish"});
   reader.only("addition_embed_type", {"text_time"});
-  if (!reader.given("addition_embed_type")) {
+  if (!json.contains("addition_embed_type")) {
     reader.refuse("addition_embed_type", "where SDXL has text_time");
   }
   reader.only("attention_type", {"default"});
@@ -22,6 +22,10 @@ void insist_on_sdxl(ConfigReader& reader) {
   reader.only("dual_cross_attention", {false});
   reader.only("mid_block_scale_factor", {1});
   reader.only("mid_block_type", {"UNetMidBlock2DCrossAttn"});
+  // For these null is a setting of its own, other than the default.
+  for (const auto* key : {"addition_embed_type", "mid_block_type"}) {
+    if (json.contains(key) && json.at(key).is_null()) reader.refuse(key, "where SDXL has one");
+  }
   reader.only("mid_block_only_cross_attention", {false});
   reader.only("resnet_out_scale_factor", {1.0});
   reader.only("resnet_skip_time_act", {false});
@@ -54,7 +58,7 @@ bool cross_attends(ConfigReader& reader, const std::string& key, const std::stri
 
 UNet2DConditionConfig read_unet_2d_condition_config(const Json& json, const std::string& where) {
   ConfigReader reader(json, where);
-  insist_on_sdxl(reader);
+  insist_on_sdxl(reader, json);
   UNet2DConditionConfig config;
   config.in_channels = reader.integer("in_channels", 4);
   config.out_channels = reader.integer("out_channels", 4);
