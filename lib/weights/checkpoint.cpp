@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -36,34 +37,38 @@ bool is_pickle(std::string_view name) {
          name.ends_with(".ckpt");
 }
 
-// The VARIANT of STEM.VARIANT.safetensors, of its shards or their index; "" for anything else.
-std::string variant_of(std::string_view name, std::string_view stem) {
-  if (!name.starts_with(stem) || !name.substr(stem.size()).starts_with('.')) return "";
-  std::string_view rest = name.substr(stem.size() + 1);
-  constexpr std::string_view index = "safetensors.index.";
+// The variant whose weights, or index of shards, `name` is: "fp16" for STEM.fp16.safetensors, ""
+// for STEM.safetensors. nullopt for any other file.
+std::optional<std::string> variant_of(std::string_view name, std::string_view stem) {
+  if (!name.starts_with(stem)) return std::nullopt;
+  std::string_view rest = name.substr(stem.size());
+  constexpr std::string_view index = ".safetensors.index";
+  std::string_view variant;
   if (rest.starts_with(index) && rest.ends_with(".json")) {
-    rest.remove_prefix(index.size());
-    return std::string(rest.substr(0, rest.rfind('.')));
+    variant = rest.substr(index.size(), rest.size() - index.size() - 5);
+  } else if (rest.ends_with(extension)) {
+    variant = rest.substr(0, rest.size() - extension.size());
+  } else if (rest.ends_with(".safetensors.index.json")) {
+    variant = rest.substr(0, rest.size() - 23);
+  } else {
+    return std::nullopt;
   }
-  const size_t dot = rest.find(extension);
-  if (dot == std::string_view::npos) return "";
-  return std::string(rest.substr(0, std::min(dot, rest.find("-0"))));
+  if (variant.empty()) return "";
+  const bool shard = variant.find("-of-") != std::string_view::npos;
+  if (shard || !variant.starts_with('.')) return std::nullopt;
+  return std::string(variant.substr(1));
 }
 
 [[noreturn]] void throw_missing(const fs::path& folder, std::string_view stem,
                                 const std::optional<std::string>& variant) {
   const std::string dotted = variant ? "." + *variant : "";
   const fs::path wanted = folder / fmt::format("{}{}{}", stem, dotted, extension);
+  for (const auto& other : Checkpoint::variants(folder, stem))
+    throw LoadError(wanted.string(),
+                    other.empty() ? "missing; the folder has the weights without a variant"
+                                  : fmt::format("missing; the folder has variant '{}'", other),
+                    other.empty() ? "leave `variant` out" : fmt::format("set variant: {}", other));
   const auto names = file_names(folder);
-  if (variant && std::ranges::any_of(names, [&](const std::string& name) {
-        return name.starts_with(stem) && name.ends_with(extension) && variant_of(name, stem) == "";
-      }))
-    throw LoadError(wanted.string(), "missing; the folder has the weights without a variant",
-                    "leave `variant` out");
-  for (const auto& name : names)
-    if (const auto other = variant_of(name, stem); !other.empty())
-      throw LoadError(wanted.string(), fmt::format("missing; found {}", name),
-                      fmt::format("set variant: {}", other));
   for (const auto& name : names)
     if (is_pickle(name))
       throw LoadError(wanted.string(), fmt::format("missing; found only {}, a pickle", name),
@@ -152,6 +157,17 @@ Checkpoint Checkpoint::open(const fs::path& folder, std::string_view stem,
 Checkpoint Checkpoint::open_file(const fs::path& path) {
   const auto file = std::make_shared<SafetensorsFile>(path);
   return Checkpoint(path.string(), {file}, file->tensors());
+}
+
+Checkpoint Checkpoint::with_tensors(Tensors tensors) const {
+  return Checkpoint(where_, files_, std::move(tensors));
+}
+
+std::vector<std::string> Checkpoint::variants(const fs::path& folder, std::string_view stem) {
+  std::set<std::string> found;
+  for (const auto& name : file_names(folder))
+    if (const auto variant = variant_of(name, stem)) found.insert(*variant);
+  return {found.begin(), found.end()};
 }
 
 Checkpoint::Checkpoint(std::string where, Files files, Tensors tensors)

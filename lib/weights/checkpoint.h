@@ -37,6 +37,13 @@ class Checkpoint {
   const std::string& where() const { return where_; }  // the file or folder, for messages
   const std::vector<std::filesystem::path>& files() const { return paths_; }
 
+  // The same files under other names.
+  Checkpoint with_tensors(std::map<std::string, TensorView, std::less<>> tensors) const;
+
+  // The variants for which `folder` has weights, "" for the plain ones first.
+  static std::vector<std::string> variants(const std::filesystem::path& folder,
+                                           std::string_view stem);
+
   // For readers of other layouts.
   Checkpoint(std::string where, std::vector<std::shared_ptr<const SafetensorsFile>> files,
              std::map<std::string, TensorView, std::less<>> tensors);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,7 +22,7 @@ class ModelFolder {
   static ModelFolder open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  bool single_file() const { return single_file_; }
+  bool single_file() const { return single_file_ != nullptr; }
   const Json& index() const { return index_; }          // model_index.json
   std::string pipeline_class() const;                   // "StableDiffusionXLPipeline"
   bool has(std::string_view component) const;           // named in the index and not null
@@ -40,18 +41,32 @@ class ModelFolder {
   // Every file that decides a picture, for fingerprints: configs, weights, vocabularies.
   std::vector<std::filesystem::path> files(const std::optional<std::string>& variant) const;
 
+  // The folder of a component, or the single file.
+  std::filesystem::path component_path(std::string_view component) const;
+
+  // The name before .safetensors of a component's weights: transformers' networks have another.
+  std::string_view stem(std::string_view component) const;
+
+  // The components that backlot reads, as the index lists them: without what only classifies or
+  // describes pictures (safety_checker, feature_extractor, image_encoder).
+  std::vector<std::string> components() const;
+
   // A licence file in the folder (LICENSE, LICENSE.md, …), relative to it.
   std::optional<std::string> licence() const;
 
  private:
   std::filesystem::path path_;
-  bool single_file_ = false;
+  std::shared_ptr<const SafetensorsFile> single_file_;
   Json index_;
 };
 
-// SHA-256 over the names and contents of files(), cached by path, size, inode and modification time
-// under $XDG_CACHE_HOME/backlot (default ~/.cache/backlot); hashes in parallel, about 1 GB/s a core.
-// The same model in another folder has the same fingerprint.
+// The name of a licence file directly in `folder`.
+std::optional<std::string> licence_file(const std::filesystem::path& folder);
+
+// SHA-256 over the names and contents of files(), contents as a list of the SHA-256 of their 64 MiB
+// pieces so that several cores share a large file (about 1 GB/s each). Cached by path, size, inode
+// and modification time under $XDG_CACHE_HOME/backlot (default ~/.cache/backlot). The same model in
+// another folder has the same fingerprint. Throws LoadError.
 std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant);
 
 }  // namespace backlot
