@@ -117,20 +117,20 @@ void UNet2DConditionModel::each_block(Visit visit) const {
 UNetConditioning UNet2DConditionModel::condition(const Tensor& text, const Tensor& pooled,
                                                  const Tensor& time_ids,
                                                  const Tensor& timesteps) const {
-  const auto dtype = conv_in_.weight.scalar_type();
+  const auto narrow = dtype();
   const auto order = config_.flip_sin_to_cos ? SineOrder::cos_first : SineOrder::sin_first;
   const auto sines = [&](const Tensor& values, int64_t width) {
     return sinusoidal_embedding(values, width, order, config_.freq_shift);
   };
   const auto sizes = sines(time_ids.flatten(), config_.addition_time_embed_dim)
                          .view({time_ids.size(0), -1});  // [B, 6 * addition_time_embed_dim]
-  const auto added = add_embedding_(at::cat({pooled.to(dtype), sizes.to(dtype)}, 1));  // [B, D]
+  const auto added = add_embedding_(at::cat({pooled.to(narrow), sizes.to(narrow)}, 1));  // [B, D]
   const auto time =
-      time_embedding_(sines(timesteps, config_.levels.front().channels).to(dtype));  // [S, D]
+      time_embedding_(sines(timesteps, config_.levels.front().channels).to(narrow));  // [S, D]
   const auto activated = at::silu(time.unsqueeze(1) + added);                        // [S, B, D]
 
   UNetConditioning conditioning;
-  const auto narrow_text = text.to(dtype);
+  const auto narrow_text = text.to(narrow);
   each_block([&](const UNetBlock& block) {
     for (const auto& resnet : block.resnets) {
       conditioning.shifts.push_back(resnet.time_shift(activated));
@@ -169,7 +169,7 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, const UNetConditio
                                         int64_t step) const {
   Pass pass(conditioning, step);
   auto x = conv_in_(
-      sample.to(conv_in_.weight.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast));
+      sample.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast));
   std::vector<Tensor> skips = {x};
   for (const auto& block : down_blocks_) {
     for (size_t i = 0; i < block.resnets.size(); ++i) {

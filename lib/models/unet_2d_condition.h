@@ -69,6 +69,7 @@ class UNet2DConditionModel {
   Tensor operator()(const Tensor& sample, const UNetConditioning& conditioning,
                     int64_t step) const;
 
+  at::ScalarType dtype() const { return conv_in_.weight.scalar_type(); }
   const UNet2DConditionConfig& config() const { return config_; }
 
  private:

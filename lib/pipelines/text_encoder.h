@@ -37,6 +37,7 @@ class TextEncoder {
 
   int64_t chunk_length() const { return tokenizer_.max_length(); }
   int64_t layers() const { return model_.layers(); }
+  const CLIPTextConfig& config() const { return model_.config(); }
 
  private:
   using Entry = std::pair<TextKey, std::shared_ptr<const TextEncoding>>;
