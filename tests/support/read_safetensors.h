@@ -18,7 +18,7 @@ namespace backlot {
 // Name to tensor, on the CPU, in the file's own dtypes.
 inline std::map<std::string, at::Tensor> read_safetensors(const std::string& path) {
   static const std::map<std::string, at::ScalarType> dtypes = {
-      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16},
+      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
       {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
       {"U8", at::kByte},    {"BOOL", at::kBool}};
   std::ifstream file(path, std::ios::binary);
