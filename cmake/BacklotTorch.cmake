@@ -26,3 +26,6 @@ target_include_directories(backlot_torch SYSTEM INTERFACE ${BACKLOT_TORCH}/inclu
 target_link_libraries(backlot_torch INTERFACE ${BACKLOT_TORCH}/lib/libtorch_cpu.so ${BACKLOT_TORCH}/lib/libc10.so)
 # The wheel's libraries name CUDA ones that only exist beside it at run time.
 target_link_options(backlot_torch INTERFACE -Wl,--allow-shlib-undefined)
+# LibTorch's headers carry their own fmt, newer than the system's and found before it: used as
+# headers only, in its own inline namespace, it needs no library and meets no other.
+target_compile_definitions(backlot_torch INTERFACE FMT_HEADER_ONLY)

@@ -1,0 +1,32 @@
+#include "pipelines/guidance.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace backlot {
+
+Guidance::Guidance(const std::vector<double>& scales, const std::vector<double>& rescales,
+                   at::Device device) {
+  const auto column = [&](const std::vector<double>& values) {
+    return at::tensor(values, at::kFloat).view({-1, 1, 1, 1}).to(device);
+  };
+  scale = column(scales);
+  if (std::any_of(rescales.begin(), rescales.end(), [](double r) { return r > 0; })) {
+    rescale = column(rescales);
+  }
+}
+
+at::Tensor Guidance::operator()(const at::Tensor& output) const {
+  const auto halves = output.chunk(2);
+  const auto &negative = halves[0], &positive = halves[1];
+  auto guided = negative + scale * (positive - negative);
+  if (!rescale.defined()) return guided;
+  const auto deviation = [](const at::Tensor& x) {
+    return x.std(at::OptionalIntArrayRef({1, 2, 3}), std::optional<at::Scalar>(1), true);
+  };
+  const auto rescaled = guided * (deviation(positive) / deviation(guided));
+  return rescale * rescaled + (1 - rescale) * guided;
+}
+
+}  // namespace backlot

@@ -1,0 +1,57 @@
+// The pipeline's class; load_sdxl() in sdxl.h makes it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "models/autoencoder_kl.h"
+#include "models/unet_2d_condition.h"
+#include "pipelines/prompt_encoder.h"
+#include "schedulers/scheduler.h"
+
+namespace backlot {
+
+struct SdxlParts {
+  std::string where;  // the model, for messages
+  at::Device device;
+  PromptEncoder prompts;
+  UNet2DConditionModel unet;
+  AutoencoderKL vae;
+  Json scheduler_config;
+};
+
+// The latents after a step, for those who watch: [B, Z, h, w] float32.
+using LatentsObserver = std::function<void(int64_t call, const at::Tensor& latents)>;
+
+class SdxlPipeline final : public ImagePipeline {
+ public:
+  explicit SdxlPipeline(SdxlParts parts) : parts_(std::move(parts)) {}
+
+  std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
+                                    Progress& progress) override;
+  std::string dtype() const override;
+  uint64_t bytes_per_item(int64_t width, int64_t height, bool guidance) const override;
+
+  void observe_latents(LatentsObserver observer) { observer_ = std::move(observer); }
+
+ private:
+  using Indices = std::vector<size_t>;
+
+  void check(std::span<const ImageRequest> batch) const;
+  UNetConditioning condition(std::span<const ImageRequest> batch, const Indices& items,
+                             std::span<const EncodedPrompt> prompts,
+                             const at::Tensor& timesteps) const;
+  at::Tensor denoise(std::span<const ImageRequest> batch, const Indices& items,
+                     std::span<const EncodedPrompt> prompts, Progress& progress) const;
+  std::vector<Picture> decode(const at::Tensor& latents, bool tiled, int64_t decoded,
+                              int64_t total, Progress& progress) const;
+  uint64_t denoise_bytes(int64_t width, int64_t height, bool guidance) const;
+  uint64_t decode_bytes(int64_t width, int64_t height) const;
+
+  SdxlParts parts_;
+  LatentsObserver observer_;
+};
+
+}  // namespace backlot
