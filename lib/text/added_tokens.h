@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -62,6 +63,24 @@ class TokenMatcher {
   std::unordered_map<uint64_t, uint32_t> edges_;
   std::unordered_map<uint32_t, AddedToken> tokens_;
   uint32_t nodes_ = 1;
+};
+
+// Encodes text around its registered tokens, which are looked for first in the text as it is, then
+// in what lies between, normalised. Immutable.
+class AddedTokenEncoder {
+ public:
+  using Normalise = std::function<std::string(std::string_view)>;
+  using Encode = std::function<void(std::string_view, std::vector<int64_t>&)>;
+
+  AddedTokenEncoder(const std::vector<AddedToken>& tokens, Normalise normalise);
+
+  // The ids of `text`, `encode` appending those of the normalised parts without registered tokens.
+  // Invalid UTF-8 counts as U+FFFD.
+  std::vector<int64_t> operator()(std::string_view text, const Encode& encode) const;
+
+ private:
+  Normalise normalise_;
+  TokenMatcher raw_, normalised_;
 };
 
 }  // namespace backlot

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <queue>
-#include <string>
 
 #include "text/byte_alphabet.h"
+#include "text/unicode.h"
 
 namespace backlot {
 namespace {
@@ -105,6 +105,19 @@ void BytePairEncoding::encode(std::string_view word, std::vector<int64_t>& ids) 
   }
   for (const Symbol& symbol : symbols)
     if (symbol.id != absent) ids.push_back(symbol.id);
+}
+
+TokenSpellings::TokenSpellings(const Vocabulary& vocabulary) : bytes_(vocabulary.size()) {
+  // Added tokens may hold characters outside the byte alphabet; they stand for themselves.
+  for (const auto& [token, id] : vocabulary)
+    bytes_[static_cast<size_t>(id)] = bytes_of_token(token).value_or(token);
+}
+
+std::string TokenSpellings::text_of(std::span<const int64_t> ids) const {
+  std::string bytes;
+  for (const int64_t id : ids)
+    if (id >= 0 && id < size()) bytes += bytes_[static_cast<size_t>(id)];
+  return encode_utf8(decode_utf8(bytes));
 }
 
 }  // namespace backlot

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -40,6 +42,19 @@ class BytePairEncoding {
 
   std::array<int32_t, 256> inner_{}, last_{};  // the id of a byte inside and at the end of a word
   std::unordered_map<uint64_t, Product> merges_;  // by the pair of ids
+};
+
+// The text that ids stand for: the bytes of their tokens in a row, as well-formed UTF-8.
+class TokenSpellings {
+ public:
+  explicit TokenSpellings(const Vocabulary& vocabulary);
+
+  // Ids outside the vocabulary give nothing.
+  std::string text_of(std::span<const int64_t> ids) const;
+  int64_t size() const { return static_cast<int64_t>(bytes_.size()); }
+
+ private:
+  std::vector<std::string> bytes_;  // by id
 };
 
 }  // namespace backlot

@@ -77,20 +77,12 @@ struct ClipTokenizer::State {
   State(const BpeFiles& files, const SpecialTokens& special)
       : bpe(files, end_of_word, special.named.at("unk_token").id),
         words(word_pattern()),
-        spellings(files.vocabulary.size()),
+        added_tokens(special.tokens, normalise),
+        spellings(files.vocabulary),
         bos(special.named.at("bos_token").id),
         eos(special.named.at("eos_token").id),
         pad(special.named.at("pad_token").id),
-        max_length(special.max_length.value_or(default_max_length)) {
-    for (const auto& token : special.tokens) {
-      if (token.normalized)
-        normalised_tokens.add(normalise(token.content), token);
-      else
-        raw_tokens.add(token.content, token);
-    }
-    for (const auto& [token, id] : files.vocabulary)
-      spellings[static_cast<size_t>(id)] = bytes_of_token(token).value_or(token);
-  }
+        max_length(special.max_length.value_or(default_max_length)) {}
 
   // `text` is normalised and holds no registered token.
   void encode_words(std::string_view text, std::vector<int64_t>& ids) const {
@@ -109,8 +101,8 @@ struct ClipTokenizer::State {
 
   BytePairEncoding bpe;
   Regex words;
-  TokenMatcher raw_tokens, normalised_tokens;
-  std::vector<std::string> spellings;  // the bytes of each id
+  AddedTokenEncoder added_tokens;
+  TokenSpellings spellings;
   int64_t bos, eos, pad, max_length;
 };
 
@@ -138,38 +130,19 @@ ClipTokenizer ClipTokenizer::load(const fs::path& folder) {
 }
 
 std::vector<int64_t> ClipTokenizer::encode(std::string_view text) const {
-  const std::string valid = encode_utf8(decode_utf8(text));
-  std::vector<int64_t> ids;
-  for (const auto& part : state_->raw_tokens.split(valid)) {
-    if (part.id >= 0) {
-      ids.push_back(part.id);
-      continue;
-    }
-    const std::string normalised = normalise(part.text);
-    for (const auto& inner : state_->normalised_tokens.split(normalised)) {
-      if (inner.id >= 0)
-        ids.push_back(inner.id);
-      else
-        state_->encode_words(inner.text, ids);
-    }
-  }
-  return ids;
+  return state_->added_tokens(text, [this](std::string_view part, std::vector<int64_t>& ids) {
+    state_->encode_words(part, ids);
+  });
 }
 
 std::string ClipTokenizer::decode(std::span<const int64_t> ids) const {
-  std::string bytes;
-  for (const int64_t id : ids)
-    if (id >= 0 && id < vocabulary_size()) bytes += state_->spellings[static_cast<size_t>(id)];
-  const std::string text = encode_utf8(decode_utf8(bytes));
-  return strip(replace_all(text, end_of_word, " "));
+  return strip(replace_all(state_->spellings.text_of(ids), end_of_word, " "));
 }
 
 int64_t ClipTokenizer::bos() const { return state_->bos; }
 int64_t ClipTokenizer::eos() const { return state_->eos; }
 int64_t ClipTokenizer::pad() const { return state_->pad; }
 int64_t ClipTokenizer::max_length() const { return state_->max_length; }
-int64_t ClipTokenizer::vocabulary_size() const {
-  return static_cast<int64_t>(state_->spellings.size());
-}
+int64_t ClipTokenizer::vocabulary_size() const { return state_->spellings.size(); }
 
 }  // namespace backlot

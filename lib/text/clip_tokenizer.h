@@ -1,7 +1,9 @@
 // CLIP's tokenizer: lower-cased byte-level byte-pair encoding with </w> at the end of words.
 //
 // Reference: CLIPTokenizer of transformers 5 (the fast tokenizer), whose ids it gives exactly: NFC,
-// runs of white space to one space, lower case; no ftfy.
+// runs of white space to one space, lower case; no ftfy. Known to differ: letters newer than
+// Unicode 14 (our libraries' version), and stacked combining marks newer than Unicode 9 (the
+// reference's).
 #pragma once
 
 #include <cstdint>

@@ -91,4 +91,34 @@ std::vector<TextPart> TokenMatcher::split(std::string_view text) const {
   return parts;
 }
 
+AddedTokenEncoder::AddedTokenEncoder(const std::vector<AddedToken>& tokens, Normalise normalise)
+    : normalise_(std::move(normalise)) {
+  for (const auto& token : tokens) {
+    if (token.normalized)
+      normalised_.add(normalise_(token.content), token);
+    else
+      raw_.add(token.content, token);
+  }
+}
+
+std::vector<int64_t> AddedTokenEncoder::operator()(std::string_view text,
+                                                   const Encode& encode) const {
+  const std::string valid = encode_utf8(decode_utf8(text));
+  std::vector<int64_t> ids;
+  for (const auto& part : raw_.split(valid)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+      continue;
+    }
+    const std::string normalised = normalise_(part.text);
+    for (const auto& inner : normalised_.split(normalised)) {
+      if (inner.id >= 0)
+        ids.push_back(inner.id);
+      else
+        encode(inner.text, ids);
+    }
+  }
+  return ids;
+}
+
 }  // namespace backlot

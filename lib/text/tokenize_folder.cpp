@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "text/byte_level_tokenizer.h"
 #include "text/clip_tokenizer.h"
 #include "text/tokenizer_files.h"
 
@@ -24,7 +25,15 @@ std::string class_of(const fs::path& dir) {
   const auto files = read_bpe_files(dir);
   const bool ends_words = std::any_of(files.merges.begin(), files.merges.end(),
                                       [](const Merge& m) { return m.right.ends_with("</w>"); });
-  return ends_words ? "CLIPTokenizer" : "byte-pair encoding without </w>";
+  return ends_words ? "CLIPTokenizer" : "GPT2Tokenizer";
+}
+
+template <typename Tokenizer>
+std::vector<std::vector<int64_t>> encode_all(const Tokenizer& tokenizer,
+                                             const std::vector<std::string>& texts) {
+  std::vector<std::vector<int64_t>> ids;
+  for (const auto& text : texts) ids.push_back(tokenizer.encode(text));
+  return ids;
 }
 
 }  // namespace
@@ -32,14 +41,11 @@ std::string class_of(const fs::path& dir) {
 std::vector<std::vector<int64_t>> tokenize_with_folder(const fs::path& dir,
                                                        const std::vector<std::string>& texts) {
   const std::string name = class_of(dir);
-  if (name != "CLIPTokenizer")
-    throw LoadError(dir.string(),
-                    fmt::format("its tokenizer is a {}, which is not supported", name),
-                    "give the folder of a CLIPTokenizer");
-  const auto tokenizer = ClipTokenizer::load(dir);
-  std::vector<std::vector<int64_t>> ids;
-  for (const auto& text : texts) ids.push_back(tokenizer.encode(text));
-  return ids;
+  if (name == "CLIPTokenizer") return encode_all(ClipTokenizer::load(dir), texts);
+  if (name == "GPT2Tokenizer" || name == "Qwen2Tokenizer")
+    return encode_all(ByteLevelTokenizer::load(dir), texts);
+  throw LoadError(dir.string(), fmt::format("its tokenizer is a {}, which is not supported", name),
+                  "give the folder of a CLIPTokenizer, GPT2Tokenizer or Qwen2Tokenizer");
 }
 
 }  // namespace backlot

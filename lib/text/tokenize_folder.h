@@ -8,8 +8,8 @@
 
 namespace backlot {
 
-// The ids of each text, without special tokens added. Reads the tokenizers of CLIP. Throws
-// LoadError, naming the class found, for any other.
+// The ids of each text, without special tokens added. Reads the tokenizers of CLIP, GPT-2
+// (SmolLM2) and Qwen2. Throws LoadError, naming the class found, for any other.
 std::vector<std::vector<int64_t>> tokenize_with_folder(const std::filesystem::path& dir,
                                                        const std::vector<std::string>& texts);
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/error.h"
 #include "base/sha256.h"
 #include "support/temporary_folder.h"
@@ -27,6 +29,38 @@ TEST(WriteDurably, NamesThePathAndTheReason) {
     EXPECT_NE(std::string(error.what()).find("missing/a.txt"), std::string::npos);
     EXPECT_FALSE(error.mend().empty());
   }
+}
+
+TEST(WriteDurably, GivesFilesTheUsualRights) {
+  TemporaryFolder folder;
+  write_file_durably(folder / "a", "one");
+  std::ofstream(folder / "b") << "two";
+  EXPECT_EQ(fs::status(folder / "a").permissions(), fs::status(folder / "b").permissions());
+}
+
+TEST(WriteDurably, LeavesAFolderInItsWayAlone) {
+  TemporaryFolder folder;
+  make_folders(folder / "a" / "b");
+  EXPECT_THROW(write_file_durably(folder / "a", "one"), EnvironmentError);
+  EXPECT_TRUE(fs::is_directory(folder / "a" / "b"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
+}
+
+TEST(TemporaryName, IsToldFromOutputs) {
+  EXPECT_TRUE(is_temporary_name("images/.backlot-tmp-a1B2c3"));
+  EXPECT_FALSE(is_temporary_name("images/00001-apple-7.png"));
+  EXPECT_FALSE(is_temporary_name(".backlot-tmp-a1B2c3/00001.png"));
+  EXPECT_FALSE(is_temporary_name(".hidden"));
+  EXPECT_FALSE(is_temporary_name(""));
+}
+
+TEST(MakeFolders, RefusesAFileInTheWay) {
+  TemporaryFolder folder;
+  write_file_durably(folder / "a", "one");
+  EXPECT_THROW(make_folders(folder / "a"), EnvironmentError);
+  EXPECT_THROW(make_folders(folder / "a" / "b"), EnvironmentError);
+  EXPECT_NO_THROW(make_folders(folder / "c" / "d"));
+  EXPECT_NO_THROW(make_folders(folder / "c" / "d"));
 }
 
 TEST(ReadFile, RefusesMoreThanItsLimit) {
