@@ -229,10 +229,12 @@ def parse_options():
                         help="a full-size SDXL folder; default .deps/random-sdxl, written when it is missing")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "out/compare", metavar="DIR")
     args = parser.parse_args()
-    args.out, args.sdxl = args.out.resolve(), args.sdxl.resolve()
+    args.out, args.sdxl, args.backlot = args.out.resolve(), args.sdxl.resolve(), args.backlot.resolve()
+    args.out.mkdir(parents=True, exist_ok=True)
     # Float32 pictures are the measure of the others.
     args.dtypes.sort(key=lambda name: name != "float32")
-    args.python = args.python or reference_python()
+    # Not resolved: a virtual environment's Python is a link, and known by its place.
+    args.python = args.python.absolute() if args.python else reference_python()
     return args
 
 
