@@ -36,6 +36,7 @@ void flip_last_byte(const fs::path& path) {
 TEST_F(Fingerprint, IsTheSameInAnotherPlace) {
   const std::string first = of(folder_ / "model");
   EXPECT_EQ(first.size(), 64u);
+  fs::create_directories(folder_ / "elsewhere");
   fs::copy(folder_ / "model", folder_ / "elsewhere/again", fs::copy_options::recursive);
   EXPECT_EQ(of(folder_ / "elsewhere/again"), first);
   EXPECT_EQ(of(folder_ / "model/"), first);
