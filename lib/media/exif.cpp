@@ -78,7 +78,7 @@ class TiffReader {
   std::optional<std::string_view> find(uint32_t offset, uint16_t tag) const {
     const uint32_t count = number(offset, 2).value_or(0);
     for (uint32_t i = 0; i < count; ++i) {
-      const uint64_t entry = uint64_t{offset} + 2 + 12 * i;
+      const uint64_t entry = uint64_t{offset} + 2 + uint64_t{12} * i;
       if (number(entry, 2) != tag) continue;
       const uint64_t size = uint64_t{number(entry + 4, 4).value_or(0)} * unit(entry);
       const uint64_t at = size <= 4 ? entry + 8 : number(entry + 8, 4).value_or(0);

@@ -148,8 +148,8 @@ void check_picture_size(uint64_t width, uint64_t height, const std::string& name
   if (width == 0 || height == 0) throw_damaged(name, "it has no pixels");
   if (!fits)
     throw LoadError(name,
-                    fmt::format("{}x{} pixels; at most {} a side and {} million in all are read",
-                                width, height, max_picture_side, max_picture_pixels / 1'000'000),
+                    fmt::format("{}x{} pixels, while at most {} a side and {} in all are read",
+                                width, height, max_picture_side, max_picture_pixels),
                     "give a smaller picture");
 }
 

@@ -44,8 +44,8 @@ struct DecodedPicture {
   std::vector<uint8_t> alpha;
 };
 
-constexpr int64_t max_picture_side = 16384;                        // pixels
-constexpr int64_t max_picture_pixels = int64_t{64} * 1000 * 1000;  // width * height
+constexpr int64_t max_picture_side = 16384;                // pixels
+constexpr int64_t max_picture_pixels = int64_t{64} << 20;  // width * height: 8192x8192 fits
 
 // Reads a PNG, JPEG or WebP file, known by its content. The limits above and those of
 // media/metadata.h are checked before pixels are decoded. Throws LoadError, naming the file: not a
