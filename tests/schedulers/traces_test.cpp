@@ -36,7 +36,8 @@ Json read_case() {
 
 std::vector<Trace> read_traces() {
   std::vector<Trace> traces;
-  for (const auto& [name, entry] : read_case().at("configs").items()) {
+  const auto recorded = read_case();
+  for (const auto& [name, entry] : recorded.at("configs").items()) {
     auto config = entry.at("config");
     // The traces called step() with its default eta; the pipelines, and so backlot, default to 0.
     if (config.at("_class_name") == "TCDScheduler") config["eta"] = 0.3;
