@@ -73,6 +73,10 @@ Keys flow_sigmas() {
           word("time_shift_type", "exponential", {"exponential"})};
 }
 
+// Without effect on solvers of the ODE, but configs of DDPM carry them; learned ones are other
+// networks.
+const Words fixed_variances = {"fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"};
+
 const Words three = {"epsilon", "sample", "v_prediction"};
 const Words four = {"epsilon", "sample", "v_prediction", "flow_prediction"};
 
@@ -96,7 +100,7 @@ Keys dpm_solver(bool lower_order_final, Words algorithms) {
         word("solver_type", "midpoint", {"midpoint", "heun"},
              {{"logrho", "midpoint"}, {"bh1", "midpoint"}, {"bh2", "midpoint"}}),
         number("lambda_min_clipped", nullptr),
-        only_default({"variance_type", KeyKind::text, nullptr, {}})}});
+        {"variance_type", KeyKind::text, nullptr, fixed_variances}}});
 }
 
 // Consistency-distilled models: LCM and TCD.

@@ -4,9 +4,11 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <fstream>
+#include <ostream>
 #include <string>
 
 #include "schedulers/scheduler.h"
@@ -36,7 +38,8 @@ Json read_case() {
 
 std::vector<Trace> read_traces() {
   std::vector<Trace> traces;
-  for (const auto& [name, entry] : read_case().at("configs").items()) {
+  const auto recorded = read_case();
+  for (const auto& [name, entry] : recorded.at("configs").items()) {
     auto config = entry.at("config");
     // The traces called step() with its default eta; the pipelines, and so backlot, default to 0.
     if (config.at("_class_name") == "TCDScheduler") config["eta"] = 0.3;
@@ -53,13 +56,17 @@ double difference(const at::Tensor& actual, const at::Tensor& expected) {
   return (actual.to(at::kDouble) - e).abs().max().item<double>() / scale;
 }
 
+void PrintTo(const Trace& trace, std::ostream* out) { *out << trace.name; }
+
 class TraceTest : public testing::TestWithParam<Trace> {};
 
 TEST_P(TraceTest, FollowsTheReference) {
   const auto& trace = GetParam();
   const auto expected = [&](const char* what) { return tensors().at(trace.name + "/" + what); };
-  // Rounding in the last place, amplified by up to 15 steps; the recorded runs allow 2e-4.
-  const double tolerance = 4e-6;
+  // Rounding in the last place, amplified by up to 15 steps. Starting at sigma 4096 (zero terminal
+  // SNR), the sample loses the digits that cancel. The recorded runs allow 2e-4.
+  const double initial = trace.entry.at("init_noise_sigma");
+  const double tolerance = 4e-6 * std::max(1.0, initial / 100);
 
   const auto scheduler = make_scheduler(trace.config, nullptr);
   scheduler->set_timesteps(trace.steps);
@@ -68,7 +75,6 @@ TEST_P(TraceTest, FollowsTheReference) {
                                    : scheduler->timesteps().scalar_type() == at::kLong ? "int64"
                                                                                        : "float64"),
             trace.entry.at("timesteps_dtype"));
-  const double initial = trace.entry.at("init_noise_sigma");
   EXPECT_NEAR(scheduler->init_noise_sigma(), initial, tolerance * initial);
   if (tensors().count(trace.name + "/sigmas")) {
     EXPECT_LE(difference(scheduler->sigmas(), expected("sigmas")), tolerance);
