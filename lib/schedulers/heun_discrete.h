@@ -1,0 +1,21 @@
+// Heun's second-order method along sigma: Karras et al. (arXiv 2206.00364), algorithm 1. Calls the
+// denoiser twice a step, save for the last: 2 * steps - 1 calls.
+#pragma once
+
+#include "schedulers/sigma_scheduler.h"
+
+namespace backlot {
+
+class HeunDiscreteScheduler : public SigmaScheduler {
+ public:
+  using SigmaScheduler::SigmaScheduler;
+
+  void set_timesteps(int64_t steps) override;
+  at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
+                  const NoiseSource& noise) override;
+
+ private:
+  at::Tensor start_, first_derivative_;  // of a step that is half done
+};
+
+}  // namespace backlot
