@@ -199,7 +199,8 @@ RunFolder RunFolder::open(const fs::path& folder, const Plan& plan, RunInfo info
 }
 
 uint64_t RunFolder::base_seed(const fs::path& folder, Resume resume) {
-  if (resume == Resume::from_disk && fs::exists(folder / identity_file))
+  std::error_code absent;
+  if (resume == Resume::from_disk && fs::is_directory(folder, absent))
     if (const auto identity = read_identity(RootedFolder(folder))) return identity->base_seed;
   return draw_seed();
 }
