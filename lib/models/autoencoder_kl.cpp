@@ -59,9 +59,9 @@ AutoencoderKLConfig read_autoencoder_kl_config(const Json& json, const std::stri
 PixelAttention::PixelAttention(const Weights& w, int64_t channels, int64_t groups)
     : group_norm(w / "group_norm", groups, channels, norm_eps),
       // Folders written before diffusers 0.15 have the second set of names.
-      to_qkv({Linear(w / (w.has("query.weight") ? "query" : "to_q"), channels, channels),
-              Linear(w / (w.has("key.weight") ? "key" : "to_k"), channels, channels),
-              Linear(w / (w.has("value.weight") ? "value" : "to_v"), channels, channels)}),
+      to_qkv(side_by_side({{w / (w.has("query.weight") ? "query" : "to_q"), channels, channels},
+                           {w / (w.has("key.weight") ? "key" : "to_k"), channels, channels},
+                           {w / (w.has("value.weight") ? "value" : "to_v"), channels, channels}})),
       to_out(w / (w.has("proj_attn.weight") ? "proj_attn" : "to_out.0"), channels, channels) {}
 
 Tensor PixelAttention::operator()(const Tensor& x) const {

@@ -42,7 +42,7 @@ struct PixelAttention {
   Tensor operator()(const Tensor& x) const;
 
   GroupNorm group_norm;
-  FusedLinear to_qkv;
+  Linear to_qkv;
   Linear to_out;
 };
 
@@ -109,7 +109,7 @@ class AutoencoderKL {
   // picture: [B, 3, H, W] in -1 to 1 -> mean and log variance, [B, 2 Z, h, w].
   Tensor encode(const Tensor& picture) const;
 
-  at::ScalarType dtype() const { return decoder_.conv_in.weight.scalar_type(); }
+  at::ScalarType dtype() const { return decoder_.conv_in.dtype(); }
   const AutoencoderKLConfig& config() const { return config_; }
 
  private:

@@ -39,7 +39,7 @@ struct CLIPEncoderLayer {
   int64_t heads;
   ClipActivation activation;
   LayerNorm layer_norm1;
-  FusedLinear qkv_proj;
+  Linear qkv_proj;
   Linear out_proj;
   LayerNorm layer_norm2;
   Linear fc1, fc2;

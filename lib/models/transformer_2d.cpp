@@ -8,9 +8,11 @@ namespace {
 constexpr double layer_norm_eps = 1e-5;
 constexpr double group_norm_eps = 1e-6;
 
-Tensor projection(const Weights& w, const Transformer2DShape& shape) {
+LinearParameters projection(const Weights& w, const Transformer2DShape& shape) {
   const int64_t c = shape.channels;
-  return shape.use_linear_projection ? w("weight", {c, c}) : w("weight", {c, c, 1, 1}).view({c, c});
+  return {shape.use_linear_projection ? w("weight", {c, c})
+                                      : w("weight", {c, c, 1, 1}).view({c, c}),
+          w("bias", {c})};
 }
 
 }  // namespace
@@ -18,9 +20,10 @@ Tensor projection(const Weights& w, const Transformer2DShape& shape) {
 BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer2DShape& shape)
     : heads(shape.heads),
       norm1(w / "norm1", shape.channels, layer_norm_eps),
-      attn1_to_qkv({Linear(w / "attn1" / "to_q", shape.channels, shape.channels, Bias::none),
-                    Linear(w / "attn1" / "to_k", shape.channels, shape.channels, Bias::none),
-                    Linear(w / "attn1" / "to_v", shape.channels, shape.channels, Bias::none)}),
+      attn1_to_qkv(
+          side_by_side({{w / "attn1" / "to_q", shape.channels, shape.channels, Bias::none},
+                        {w / "attn1" / "to_k", shape.channels, shape.channels, Bias::none},
+                        {w / "attn1" / "to_v", shape.channels, shape.channels, Bias::none}})),
       attn1_to_out(w / "attn1" / "to_out.0", shape.channels, shape.channels),
       norm2(w / "norm2", shape.channels, layer_norm_eps),
       attn2_to_q(w / "attn2" / "to_q", shape.channels, shape.channels, Bias::none),
@@ -46,9 +49,7 @@ Tensor BasicTransformerBlock::operator()(Tensor x, const KeyValue& text) const {
 Transformer2DModel::Transformer2DModel(const Weights& w, const Transformer2DShape& shape)
     : norm_(w / "norm", shape.norm_groups, shape.channels, group_norm_eps),
       proj_in_(projection(w / "proj_in", shape)),
-      proj_in_bias_((w / "proj_in")("bias", {shape.channels})),
-      proj_out_(projection(w / "proj_out", shape)),
-      proj_out_bias_((w / "proj_out")("bias", {shape.channels})) {
+      proj_out_(projection(w / "proj_out", shape)) {
   blocks_.reserve(shape.layers);
   for (int64_t i = 0; i < shape.layers; ++i) {
     blocks_.emplace_back(w / "transformer_blocks" / i, shape);
@@ -60,9 +61,9 @@ void Transformer2DModel::text_key_values(const Tensor& text, std::vector<KeyValu
 }
 
 Tensor Transformer2DModel::operator()(const Tensor& x, const KeyValue* text) const {
-  auto tokens = at::linear(to_tokens(norm_(x)), proj_in_, proj_in_bias_);
+  auto tokens = proj_in_(to_tokens(norm_(x)));
   for (const auto& block : blocks_) tokens = block(std::move(tokens), *text++);
-  tokens = at::linear(tokens, proj_out_, proj_out_bias_);
+  tokens = proj_out_(tokens);
   return to_map(tokens, x.size(2), x.size(3)).add_(x);
 }
 

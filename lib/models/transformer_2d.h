@@ -28,7 +28,7 @@ struct BasicTransformerBlock {
 
   int64_t heads;
   LayerNorm norm1;
-  FusedLinear attn1_to_qkv;
+  Linear attn1_to_qkv;
   Linear attn1_to_out;
   LayerNorm norm2;
   Linear attn2_to_q, attn2_to_k, attn2_to_v, attn2_to_out;
@@ -50,9 +50,9 @@ class Transformer2DModel {
 
  private:
   GroupNorm norm_;
-  Tensor proj_in_, proj_in_bias_;  // [C, C], [C]
+  Linear proj_in_;
   std::vector<BasicTransformerBlock> blocks_;
-  Tensor proj_out_, proj_out_bias_;
+  Linear proj_out_;
 };
 
 }  // namespace backlot

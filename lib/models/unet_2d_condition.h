@@ -69,7 +69,7 @@ class UNet2DConditionModel {
   Tensor operator()(const Tensor& sample, const UNetConditioning& conditioning,
                     int64_t step) const;
 
-  at::ScalarType dtype() const { return conv_in_.weight.scalar_type(); }
+  at::ScalarType dtype() const { return conv_in_.dtype(); }
   const UNet2DConditionConfig& config() const { return config_; }
 
  private:

@@ -2,43 +2,57 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/blocked.h"
+
 namespace backlot {
 
-Linear::Linear(const Weights& w, int64_t in, int64_t out, Bias with)
+LinearParameters::LinearParameters(Tensor weight, std::optional<Tensor> bias)
+    : weight(std::move(weight)), bias(std::move(bias)) {}
+
+LinearParameters::LinearParameters(const Weights& w, int64_t in, int64_t out, Bias with)
     : weight(w("weight", {out, in})) {
   if (with == Bias::learned) bias = w("bias", {out});
 }
 
-Tensor Linear::operator()(const Tensor& x) const { return at::linear(x, weight, bias); }
-
-FusedLinear::FusedLinear(std::initializer_list<Linear> parts) {
+LinearParameters side_by_side(std::initializer_list<LinearParameters> parts) {
   std::vector<Tensor> weights, biases;
   for (const auto& part : parts) {
     weights.push_back(part.weight);
     if (part.bias) biases.push_back(*part.bias);
   }
-  weight = at::cat(weights);
-  if (!biases.empty()) bias = at::cat(biases);
+  return {at::cat(weights),
+          biases.empty() ? std::optional<Tensor>() : std::optional<Tensor>(at::cat(biases))};
 }
 
-Tensor FusedLinear::operator()(const Tensor& x) const { return at::linear(x, weight, bias); }
+Linear::Linear(LinearParameters parameters)
+    : weight_(std::move(parameters.weight)), bias_(std::move(parameters.bias)) {
+  if (blocked::serves(weight_)) weight_ = blocked::linear_weight(weight_);
+}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  return weight_.is_mkldnn() ? blocked::linear(x, weight_, bias_) : at::linear(x, weight_, bias_);
+}
 
 Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
-    : weight(w("weight", {out, in, shape.kernel, shape.kernel})
-                 .contiguous(at::MemoryFormat::ChannelsLast)),
-      bias(w("bias", {out})),
-      stride(shape.stride),
-      padding(shape.padding) {}
+    : weight_(w("weight", {out, in, shape.kernel, shape.kernel})),
+      bias_(w("bias", {out})),
+      stride_(shape.stride),
+      padding_(shape.padding) {
+  weight_ = blocked::serves(weight_) ? blocked::conv2d_weight(weight_, stride_, padding_)
+                                     : weight_.contiguous(at::MemoryFormat::ChannelsLast);
+}
 
 Tensor Conv2d::operator()(const Tensor& x) const {
-  return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+  return weight_.is_mkldnn()
+             ? blocked::conv2d(x, weight_, bias_, stride_, padding_)
+             : at::conv2d(x, weight_, bias_, {stride_, stride_}, {padding_, padding_});
 }
 
 Conv1x1::Conv1x1(const Weights& w, int64_t in, int64_t out)
-    : weight(w("weight", {out, in, 1, 1}).view({out, in})), bias(w("bias", {out})) {}
+    : linear_(LinearParameters(w("weight", {out, in, 1, 1}).view({out, in}), w("bias", {out}))) {}
 
 Tensor Conv1x1::operator()(const Tensor& x) const {
-  return to_map(at::linear(to_tokens(x), weight, bias), x.size(2), x.size(3));
+  return to_map(linear_(to_tokens(x)), x.size(2), x.size(3));
 }
 
 Tensor to_tokens(const Tensor& map) {

@@ -1,10 +1,14 @@
 // The layers that every network is made of, bound to a checkpoint by the names it uses.
 // Pictures and feature maps are [B, C, H, W] in channels-last memory, tokens are [B, L, C]: one is
 // a view of the other, so nothing is transposed between convolutions and attention.
+//
+// On the CPU a layer keeps its weights only in the blocked layout of oneDNN's kernels, made once
+// when it is bound; elsewhere, and in dtypes that oneDNN does not take there, as they come.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <initializer_list>
 #include <optional>
 
 #include "weights/weights.h"
@@ -15,49 +19,59 @@ using at::Tensor;
 
 enum class Bias { learned, none };
 
-struct Linear {
-  Linear(const Weights& w, int64_t in, int64_t out, Bias bias = Bias::learned);
+struct LinearParameters {
+  LinearParameters(Tensor weight, std::optional<Tensor> bias);
+  LinearParameters(const Weights& w, int64_t in, int64_t out, Bias bias = Bias::learned);
+
+  Tensor weight;  // [out, in]
+  std::optional<Tensor> bias;
+};
+
+// Several layers over the same input as one: their outputs side by side.
+LinearParameters side_by_side(std::initializer_list<LinearParameters> parts);
+
+class Linear {
+ public:
+  explicit Linear(LinearParameters parameters);
+  Linear(const Weights& w, int64_t in, int64_t out, Bias bias = Bias::learned)
+      : Linear(LinearParameters(w, in, out, bias)) {}
 
   // x: [..., in] -> [..., out]
   Tensor operator()(const Tensor& x) const;
 
-  Tensor weight;
-  std::optional<Tensor> bias;
-};
-
-// Several linear layers over the same input as one matrix: their outputs side by side.
-struct FusedLinear {
-  explicit FusedLinear(std::initializer_list<Linear> parts);
-
-  // x: [..., in] -> [..., sum of the parts' outputs]
-  Tensor operator()(const Tensor& x) const;
-
-  Tensor weight;
-  std::optional<Tensor> bias;
+ private:
+  Tensor weight_;  // blocked, or [out, in]
+  std::optional<Tensor> bias_;
 };
 
 struct ConvShape {
   int64_t kernel = 3, stride = 1, padding = 1;
 };
 
-struct Conv2d {
+class Conv2d {
+ public:
   Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape = {});
 
   // x: [B, in, H, W] -> [B, out, H', W']
   Tensor operator()(const Tensor& x) const;
 
-  Tensor weight, bias;
-  int64_t stride, padding;
+  at::ScalarType dtype() const { return weight_.scalar_type(); }
+
+ private:
+  Tensor weight_, bias_;  // blocked, or [out, in, kernel, kernel]; [out]
+  int64_t stride_, padding_;
 };
 
 // A 1x1 convolution, which is a linear layer over every pixel.
-struct Conv1x1 {
+class Conv1x1 {
+ public:
   Conv1x1(const Weights& w, int64_t in, int64_t out);
 
   // x: [B, in, H, W] -> [B, out, H, W]
   Tensor operator()(const Tensor& x) const;
 
-  Tensor weight, bias;
+ private:
+  Linear linear_;
 };
 
 // [B, C, H, W] -> [B, H * W, C] and back; views of channels-last memory.

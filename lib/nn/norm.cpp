@@ -1,8 +1,106 @@
 #include "nn/norm.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+
+#include "nn/group_norm_rows.h"
 
 namespace backlot {
+namespace {
+
+// Rows that one thread takes at a time: enough work to be worth waking it.
+int64_t rows_a_chunk(int64_t channels) { return std::max<int64_t>(16, 32768 / channels); }
+
+struct Rows {
+  int64_t batch, pixels, channels, chunk, chunks;  // `chunks` of a batch item
+};
+
+// For each chunk: item, its number within the item, first row counted over the batch, rows.
+template <class Work>
+void each_chunk(const Rows& rows, Work work) {
+  at::parallel_for(0, rows.batch * rows.chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t item = i / rows.chunks, first = i % rows.chunks * rows.chunk;
+      work(i, item * rows.pixels + first, std::min(rows.chunk, rows.pixels - first), item);
+    }
+  });
+}
+
+// What group normalisation multiplies each channel by and adds to it: [B, 2, C] float32.
+std::vector<float> coefficients(const Rows& rows, const std::vector<double>& moments,
+                                int64_t groups, const float* weight, const float* bias,
+                                double eps) {
+  const int64_t c = rows.channels, width = c / groups;
+  const auto count = static_cast<double>(rows.pixels * width);
+  std::vector<float> out(static_cast<size_t>(rows.batch * 2 * c));
+  for (int64_t item = 0; item < rows.batch; ++item) {
+    float* scale = out.data() + item * 2 * c;
+    for (int64_t group = 0; group < groups; ++group) {
+      double sum = 0, squares = 0;
+      for (int64_t chunk = 0; chunk < rows.chunks; ++chunk) {
+        const double* at = moments.data() + (item * rows.chunks + chunk) * 2 * c + group * width;
+        for (int64_t i = 0; i < width; ++i) {
+          sum += at[i];
+          squares += at[c + i];
+        }
+      }
+      const double mean = sum / count;
+      const double rstd = 1 / std::sqrt(std::max(squares / count - mean * mean, 0.0) + eps);
+      for (int64_t i = group * width; i < (group + 1) * width; ++i) {
+        scale[i] = static_cast<float>(rstd * weight[i]);
+        scale[c + i] = static_cast<float>(bias[i] - mean * rstd * weight[i]);
+      }
+    }
+  }
+  return out;
+}
+
+template <bool silu, class T>
+Tensor normalise_rows(const Tensor& x, const GroupNorm& norm) {
+  const Rows shape = [&] {
+    const int64_t pixels = x.size(2) * x.size(3), chunk = rows_a_chunk(x.size(1));
+    return Rows{x.size(0), pixels, x.size(1), chunk, (pixels + chunk - 1) / chunk};
+  }();
+  const int64_t c = shape.channels;
+  auto y = at::empty_like(x);
+  const auto* in = static_cast<const T*>(x.const_data_ptr());
+  auto* out = static_cast<T*>(y.mutable_data_ptr());
+
+  std::vector<double> moments(static_cast<size_t>(shape.batch * shape.chunks * 2 * c));
+  each_chunk(shape, [&](int64_t i, int64_t row, int64_t count, int64_t) {
+    double* at = moments.data() + i * 2 * c;
+    rows::add_moments(in + row * c, count, c, at, at + c);
+  });
+  const auto weight = norm.weight.to(at::kFloat), bias = norm.bias.to(at::kFloat);
+  const auto by_channel = coefficients(shape, moments, norm.groups, weight.const_data_ptr<float>(),
+                                       bias.const_data_ptr<float>(), norm.eps);
+  each_chunk(shape, [&](int64_t, int64_t row, int64_t count, int64_t item) {
+    const float* scale = by_channel.data() + item * 2 * c;
+    const auto apply = [&](auto kernel) {
+      kernel(in + row * c, out + row * c, count, c, scale, scale + c);
+    };
+    if constexpr (silu) {
+      apply([](auto... a) { rows::scale_shift_silu(a...); });
+    } else {
+      apply([](auto... a) { rows::scale_and_shift(a...); });
+    }
+  });
+  return y;
+}
+
+template <bool silu>
+Tensor normalise(const Tensor& x, const GroupNorm& norm) {
+  if (x.device().is_cpu() && x.is_contiguous(at::MemoryFormat::ChannelsLast)) {
+    if (x.scalar_type() == at::kFloat) return normalise_rows<silu, float>(x, norm);
+    if (x.scalar_type() == at::kBFloat16) return normalise_rows<silu, uint16_t>(x, norm);
+  }
+  auto y = at::group_norm(x, norm.groups, norm.weight, norm.bias, norm.eps);
+  return silu ? at::silu_(y) : y;
+}
+
+}  // namespace
 
 LayerNorm::LayerNorm(const Weights& w, int64_t width, double eps)
     : weight(w("weight", {width})), bias(w("bias", {width})), eps(eps) {}
@@ -14,13 +112,8 @@ Tensor LayerNorm::operator()(const Tensor& x) const {
 GroupNorm::GroupNorm(const Weights& w, int64_t groups, int64_t channels, double eps)
     : weight(w("weight", {channels})), bias(w("bias", {channels})), groups(groups), eps(eps) {}
 
-Tensor GroupNorm::operator()(const Tensor& x) const {
-  return at::group_norm(x, groups, weight, bias, eps);
-}
+Tensor GroupNorm::operator()(const Tensor& x) const { return normalise<false>(x, *this); }
 
-Tensor GroupNorm::silu(const Tensor& x) const {
-  auto y = (*this)(x);
-  return at::silu_(y);
-}
+Tensor GroupNorm::silu(const Tensor& x) const { return normalise<true>(x, *this); }
 
 }  // namespace backlot

@@ -1,0 +1,114 @@
+#include "nn/group_norm_rows.h"
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+// The compiler vectorises the loops below once for each of these, and the loader picks.
+#define BACKLOT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define BACKLOT_INLINE inline __attribute__((always_inline))
+
+namespace backlot::rows {
+namespace {
+
+// Few enough that float sums stay exact to a few units in the last place.
+constexpr int64_t rows_in_float = 32;
+
+BACKLOT_INLINE float widen(float x) { return x; }
+BACKLOT_INLINE float widen(uint16_t x) { return std::bit_cast<float>(uint32_t{x} << 16); }
+
+BACKLOT_INLINE void narrow(float x, float* out) { *out = x; }
+// To the nearest bfloat16, ties to even.
+BACKLOT_INLINE void narrow(float x, uint16_t* out) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  const auto rounded = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  *out = x != x ? uint16_t{0x7fc0} : rounded;
+}
+
+// Cephes' expf: argument reduced by multiples of ln 2, a polynomial, within 2 units in the last
+// place.
+BACKLOT_INLINE float exponential(float x) {
+  x = std::min(std::max(x, -87.0f), 88.0f);
+  constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const float shifted = x * 1.44269504088896341f + round;
+  const float n = shifted - round;
+  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const auto power = (std::bit_cast<int32_t>(shifted) - 0x4b400000 + 127) << 23;
+  return p * std::bit_cast<float>(power);
+}
+
+template <class T>
+BACKLOT_INLINE void moments(const T* x, int64_t count, int64_t channels, double* sums,
+                            double* squares) {
+  std::vector<float> block(2 * static_cast<size_t>(channels));
+  float* __restrict sum = block.data();
+  float* __restrict square = sum + channels;
+  for (int64_t begin = 0; begin < count; begin += rows_in_float) {
+    std::fill(block.begin(), block.end(), 0.0f);
+    const int64_t end = std::min(count, begin + rows_in_float);
+    for (int64_t row = begin; row < end; ++row) {
+      const T* __restrict in = x + row * channels;
+      for (int64_t c = 0; c < channels; ++c) {
+        const float value = widen(in[c]);
+        sum[c] += value;
+        square[c] += value * value;
+      }
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      sums[c] += sum[c];
+      squares[c] += square[c];
+    }
+  }
+}
+
+template <bool silu, class T>
+BACKLOT_INLINE void transform(const T* x, T* y, int64_t count, int64_t channels,
+                              const float* __restrict scale, const float* __restrict shift) {
+  for (int64_t row = 0; row < count; ++row) {
+    const T* __restrict in = x + row * channels;
+    T* __restrict out = y + row * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      float value = widen(in[c]) * scale[c] + shift[c];
+      if constexpr (silu) value = value / (1.0f + exponential(-value));
+      narrow(value, out + c);
+    }
+  }
+}
+
+}  // namespace
+
+BACKLOT_CLONES void add_moments(const float* x, int64_t count, int64_t channels, double* sums,
+                                double* squares) {
+  moments(x, count, channels, sums, squares);
+}
+BACKLOT_CLONES void add_moments(const uint16_t* x, int64_t count, int64_t channels, double* sums,
+                                double* squares) {
+  moments(x, count, channels, sums, squares);
+}
+
+BACKLOT_CLONES void scale_and_shift(const float* x, float* y, int64_t count, int64_t channels,
+                                    const float* scale, const float* shift) {
+  transform<false>(x, y, count, channels, scale, shift);
+}
+BACKLOT_CLONES void scale_and_shift(const uint16_t* x, uint16_t* y, int64_t count,
+                                    int64_t channels, const float* scale, const float* shift) {
+  transform<false>(x, y, count, channels, scale, shift);
+}
+
+BACKLOT_CLONES void scale_shift_silu(const float* x, float* y, int64_t count, int64_t channels,
+                                     const float* scale, const float* shift) {
+  transform<true>(x, y, count, channels, scale, shift);
+}
+BACKLOT_CLONES void scale_shift_silu(const uint16_t* x, uint16_t* y, int64_t count,
+                                     int64_t channels, const float* scale, const float* shift) {
+  transform<true>(x, y, count, channels, scale, shift);
+}
+
+}  // namespace backlot::rows

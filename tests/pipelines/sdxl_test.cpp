@@ -1,0 +1,158 @@
+// What users rely on in the pipeline besides the numbers of single pictures.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "pipelines/oracle_case.h"
+
+namespace backlot {
+namespace {
+
+const std::string tiny = "/sdxl-base/model";
+
+ImageRequest small(const std::string& prompt, uint64_t seed) {
+  return {.prompt = prompt, .seed = seed, .steps = 3, .width = 64, .height = 48};
+}
+
+int largest_difference(const Picture& a, const Picture& b) {
+  EXPECT_EQ(a.rgb.size(), b.rgb.size());
+  int largest = 0;
+  for (size_t i = 0; i < a.rgb.size(); ++i) {
+    largest = std::max(largest, std::abs(int(a.rgb[i]) - int(b.rgb[i])));
+  }
+  return largest;
+}
+
+double psnr(const Picture& a, const Picture& b) {
+  EXPECT_EQ(a.rgb.size(), b.rgb.size());
+  double sum = 0;
+  for (size_t i = 0; i < a.rgb.size(); ++i) sum += std::pow(int(a.rgb[i]) - int(b.rgb[i]), 2);
+  return 10 * std::log10(255.0 * 255.0 * static_cast<double>(a.rgb.size()) / sum);
+}
+
+// Latents after the last step, of each item of the batch in the order of the batch.
+at::Tensor last_latents(ImagePipeline& pipeline, std::span<const ImageRequest> batch) {
+  at::Tensor last;
+  dynamic_cast<SdxlPipeline&>(pipeline).observe_latents(
+      [&](int64_t, const at::Tensor& latents) { last = latents; });
+  Silent silent;
+  pipeline.generate(batch, silent);
+  return last;
+}
+
+TEST(Sdxl, AnItemDoesNotDependOnItsBatch) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  std::vector<ImageRequest> batch = {small("a red fox", 1), small("a frozen river", 2),
+                                     small("a red fox", 3)};
+  batch[1].negative_prompt = "blurry";
+  batch[1].guidance_scale = 7;
+  batch[2].guidance_rescale = 0.5;
+  batch[2].original_size = Size{96, 80};
+  for (auto& request : batch) request.scheduler = "euler_ancestral";
+  const auto together = last_latents(*pipeline, batch);
+  ASSERT_EQ(together.size(0), 3);
+  for (int i = 0; i < 3; ++i) {
+    const auto alone = last_latents(*pipeline, {&batch[i], 1});
+    const auto scale = alone.abs().max().item<double>();
+    EXPECT_LE((together[i] - alone[0]).abs().max().item<double>(), 1e-4 * scale) << i;
+  }
+}
+
+TEST(Sdxl, PromptsOfOtherLengthsShareABatch) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  std::string text = "a red fox";
+  for (int i = 0; i < 30; ++i) text += ", jumping over a frozen river";
+  std::vector<ImageRequest> batch = {small("a fox", 1), small(text, 2), small("a river", 3)};
+  for (auto& request : batch) request.chunk_long_prompts = true;
+  Silent silent;
+  const auto together = pipeline->generate(batch, silent);
+  for (int i = 0; i < 3; ++i) {
+    const auto alone = pipeline->generate({&batch[i], 1}, silent);
+    EXPECT_LE(largest_difference(together[i].picture, alone[0].picture), 1) << i;
+  }
+}
+
+TEST(Sdxl, Bfloat16StaysCloseToFloat32) {
+  const std::string pocket = BACKLOT_SOURCE_DIR "/models/pocket-xl";
+  const ImageRequest request{.prompt = "a red apple", .seed = 7, .steps = 8, .guidance_scale = 3.5,
+                             .width = 64, .height = 64};
+  Silent silent;
+  const auto exact = load_for_test(pocket)->generate({&request, 1}, silent);
+  const auto rough = load_for_test(pocket, Precision::bfloat16)->generate({&request, 1}, silent);
+  EXPECT_GT(psnr(exact[0].picture, rough[0].picture), 25);
+}
+
+TEST(Sdxl, TilesJoinToAlmostTheSamePicture) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  // The model's tiles are 64 pixels wide, so this is 3 x 2 of them.
+  ImageRequest request{.prompt = "a fox", .seed = 1, .steps = 1, .width = 128, .height = 72};
+  Silent silent;
+  const auto whole = pipeline->generate({&request, 1}, silent);
+  request.vae_tiling = true;
+  const auto tiled = pipeline->generate({&request, 1}, silent);
+  EXPECT_EQ(tiled[0].picture.width, 128);
+  EXPECT_EQ(tiled[0].picture.height, 72);
+  EXPECT_GT(largest_difference(whole[0].picture, tiled[0].picture), 0);
+  EXPECT_GT(psnr(whole[0].picture, tiled[0].picture), 20);
+}
+
+TEST(Sdxl, MemoryThatTheMachineDoesNotHaveIsOutOfMemory) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  // More than the address space of a process.
+  const ImageRequest request{.prompt = "a fox", .steps = 1, .width = int64_t{1} << 26,
+                             .height = int64_t{1} << 26};
+  Silent silent;
+  EXPECT_THROW(pipeline->generate({&request, 1}, silent), OutOfMemory);
+  // Nothing stays broken.
+  const auto after = small("a fox", 1);
+  EXPECT_EQ(pipeline->generate({&after, 1}, silent).size(), 1u);
+}
+
+struct StopAfter : Progress {
+  void stage(std::string_view name) override { stages.emplace_back(name); }
+  void step(int64_t done, int64_t) override { steps = done; }
+  bool stop_requested() const override { return steps >= limit; }
+  std::vector<std::string> stages;
+  int64_t steps = 0, limit = 2;
+};
+
+TEST(Sdxl, StopsBetweenSteps) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  auto request = small("a fox", 1);
+  request.steps = 30;
+  StopAfter progress;
+  EXPECT_THROW(pipeline->generate({&request, 1}, progress), Interrupted);
+  EXPECT_EQ(progress.steps, 2);
+  EXPECT_EQ(progress.stages, (std::vector<std::string>{"text_encode", "denoise"}));
+}
+
+TEST(Sdxl, ImpossibleRequestsAreItemErrors) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  Silent silent;
+  for (const auto& [width, height] : {std::pair<int64_t, int64_t>{60, 48}, {0, 48}, {64, -8}}) {
+    auto request = small("a fox", 1);
+    request.width = width;
+    request.height = height;
+    EXPECT_THROW(pipeline->generate({&request, 1}, silent), ItemError) << width << "x" << height;
+  }
+}
+
+TEST(Sdxl, SecondsAreSharedAmongTheBatch) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  const std::vector<ImageRequest> batch = {small("a fox", 1), small("a river", 2)};
+  Silent silent;
+  const auto results = pipeline->generate(batch, silent);
+  EXPECT_GT(results[0].seconds.denoise, 0);
+  EXPECT_EQ(results[0].seconds.denoise, results[1].seconds.denoise);
+}
+
+TEST(Sdxl, MoreMemoryForLargerPicturesAndForGuidance) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  EXPECT_GT(pipeline->bytes_per_item(128, 128, true), pipeline->bytes_per_item(64, 64, true));
+  EXPECT_GE(pipeline->bytes_per_item(64, 64, true), pipeline->bytes_per_item(64, 64, false));
+}
+
+}  // namespace
+}  // namespace backlot
