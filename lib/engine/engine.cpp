@@ -1,5 +1,6 @@
 // The engine: what libbacklot_engine.so gives to load_engine().
 #include <ATen/ATen.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
@@ -47,7 +48,7 @@ class TorchEngine : public Engine {
       facts.memory_bytes = memory_limit_bytes();
       facts.free_bytes = memory_available_bytes();
     } else {
-      const auto [free, total] = at::detail::getCUDAHooks().getMemoryInfo(device_.index());
+      const auto [free, total] = at::accelerator::getMemoryInfo(device_.index());
       facts.model = "CUDA device";
       facts.memory_bytes = total;
       facts.free_bytes = free;

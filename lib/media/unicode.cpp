@@ -9,54 +9,7 @@ constexpr char32_t replacement = 0xFFFD;
 
 bool is_surrogate(char32_t c) { return c >= 0xD800 && c <= 0xDFFF; }
 
-// The character that starts at `at`, which moves past it, or past one byte where it is malformed.
-char32_t next_utf8(std::string_view utf8, size_t& at) {
-  const auto lead = static_cast<uint8_t>(utf8[at++]);
-  if (lead < 0x80) return lead;
-  const int tail = lead >= 0xC2 && lead < 0xE0   ? 1
-                   : lead >= 0xE0 && lead < 0xF0 ? 2
-                   : lead >= 0xF0 && lead < 0xF5 ? 3
-                                                 : 0;
-  if (tail == 0 || utf8.size() - at < static_cast<size_t>(tail)) return replacement;
-  char32_t c = lead & (0x3F >> tail);
-  for (int i = 0; i < tail; ++i) {
-    const auto byte = static_cast<uint8_t>(utf8[at + i]);
-    if ((byte & 0xC0) != 0x80) return replacement;
-    c = c << 6 | (byte & 0x3F);
-  }
-  constexpr char32_t smallest[] = {0, 0x80, 0x800, 0x10000};
-  if (c < smallest[tail] || c > 0x10FFFF || is_surrogate(c)) return replacement;
-  at += tail;
-  return c;
-}
-
-void append_utf8(std::string& out, char32_t c) {
-  const auto put = [&](char32_t byte) { out += static_cast<char>(byte); };
-  const auto tail = [&](int shift) { put(0x80 | (c >> shift & 0x3F)); };
-  if (c < 0x80) {
-    put(c);
-  } else if (c < 0x800) {
-    put(0xC0 | c >> 6), tail(0);
-  } else if (c < 0x10000) {
-    put(0xE0 | c >> 12), tail(6), tail(0);
-  } else {
-    put(0xF0 | c >> 18), tail(12), tail(6), tail(0);
-  }
-}
-
 }  // namespace
-
-std::u32string decode_utf8(std::string_view utf8) {
-  std::u32string out;
-  for (size_t at = 0; at < utf8.size();) out += next_utf8(utf8, at);
-  return out;
-}
-
-std::string encode_utf8(std::u32string_view text) {
-  std::string out;
-  for (const char32_t c : text) append_utf8(out, c);
-  return out;
-}
 
 std::string encode_utf16(std::string_view utf8, ByteOrder order) {
   std::string out;
@@ -94,7 +47,7 @@ std::string decode_utf16(std::string_view utf16, ByteOrder order) {
         c = replacement;
       }
     }
-    append_utf8(out, c);
+    out += encode_utf8({&c, 1});
   }
   return out;
 }
@@ -111,9 +64,9 @@ std::optional<std::string> to_latin1(std::string_view utf8) {
 }
 
 std::string from_latin1(std::string_view latin1) {
-  std::string out;
-  for (const char c : latin1) append_utf8(out, static_cast<uint8_t>(c));
-  return out;
+  std::u32string characters;
+  for (const char c : latin1) characters += static_cast<uint8_t>(c);
+  return encode_utf8(characters);
 }
 
 }  // namespace backlot

@@ -6,10 +6,9 @@
 #include <string>
 #include <string_view>
 
-namespace backlot {
+#include "base/utf8.h"
 
-std::u32string decode_utf8(std::string_view utf8);
-std::string encode_utf8(std::u32string_view text);
+namespace backlot {
 
 enum class ByteOrder { little, big };
 

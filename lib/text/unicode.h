@@ -4,13 +4,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace backlot {
-
-// The code points of UTF-8 text. Each maximal ill-formed part becomes one U+FFFD, as the Unicode
-// standard recommends and Python's errors="replace" does; so the result has no surrogates.
-std::u32string decode_utf8(std::string_view bytes);
-
-std::string encode_utf8(std::u32string_view text);
 
 // Canonical composition (NFC). Takes O(n log n) whatever the text, unlike utf8proc's own reordering
 // of long runs of combining marks.
