@@ -15,6 +15,8 @@
 namespace backlot {
 namespace {
 
+using namespace std::string_literals;
+
 Json apple() {
   return Json::parse(R"({
     "id": "5f2a", "index": 3, "started": "2026-01-01T00:00:00.000Z", "device": "cuda:0",
@@ -149,7 +151,7 @@ TEST_P(EveryFormat, GivesTheRecordBack) {
            std::string("Steps: 20, Sampler: Euler, Seed: 1"),
            std::string("a\nSteps: 1, Sampler: Euler, Seed: 1\nNegative prompt: b"),
            std::string("a</backlot:record><backlot:record>b"),
-           std::string("noncharacters \xEF\xBF\xBE\xEF\xBF\xBF, zero \0 end", 36),
+           "noncharacters \xEF\xBF\xBE\xEF\xBF\xBF, zero \0 end"s,
            std::string(),
            long_prompt,
        }) {
