@@ -80,11 +80,11 @@ class HeaderReader {
       if (metadata.contains(name)) fail(fmt::format("__metadata__ names '{}' twice", name));
       return true;
     }
+    if (name != "dtype" && name != "shape" && name != "data_offsets")
+      fail(fmt::format("tensor '{}' has an unknown field '{}'", top_key_, name));
     if (name == "dtype" ? entry_->dtype.has_value()
                         : (name == "shape" ? entry_->shape : entry_->offsets).has_value())
       fail(fmt::format("tensor '{}' has '{}' twice", top_key_, name));
-    if (name != "dtype" && name != "shape" && name != "data_offsets")
-      fail(fmt::format("tensor '{}' has an unknown field '{}'", top_key_, name));
     return true;
   }
 

@@ -42,20 +42,23 @@ constexpr std::array impostors = {
     Impostor{"double_blocks.", "Flux, not SDXL"},
     Impostor{"clip_g", "a textual inversion embedding, not a model"},
     Impostor{"emb_params", "a textual inversion embedding, not a model"},
-    Impostor{"down_blocks.", "one component of a diffusers folder"},
-    Impostor{"text_model.", "one text encoder, not a whole model"},
     Impostor{"model.layers.", "a language model"},
 };
 
-std::string_view mend_for(std::string_view marker) {
-  if (marker == "down_blocks." || marker == "text_model.")
-    return "give the folder that has model_index.json";
-  return "give a diffusers folder or an SDXL checkpoint that holds UNet, text encoders and VAE";
-}
+// Parts of a diffusers folder, whose names an incomplete checkpoint has too.
+constexpr std::array components = {
+    Impostor{"down_blocks.", "one component of a diffusers folder"},
+    Impostor{"text_model.", "one text encoder, not a whole model"},
+};
 
 bool has_prefix(const Tensors& tensors, std::string_view prefix) {
   const auto first = tensors.lower_bound(prefix);
   return first != tensors.end() && first->first.starts_with(prefix);
+}
+
+bool any_name_has(const Tensors& tensors, std::string_view marker) {
+  return std::ranges::any_of(
+      tensors, [&](const auto& entry) { return entry.first.find(marker) != std::string::npos; });
 }
 
 std::string first_names(const Tensors& tensors) {
@@ -138,22 +141,21 @@ void check_sdxl_file(const SafetensorsFile& file) {
   std::vector<std::string_view> absent;
   for (const auto& [name, prefix] : sdxl_components())
     if (!has_prefix(tensors, prefix)) absent.push_back(name);
-  const bool playground = tensors.contains("edm_mean");
-  if (absent.empty() && !playground) return;
+  if (absent.empty() && !tensors.contains("edm_mean")) return;
+  const auto refuse = [&](std::string what, std::string_view mend) {
+    throw LoadError(file.path().string(), std::move(what), std::string(mend));
+  };
   for (const auto& [marker, what] : impostors)
-    if (std::ranges::any_of(tensors, [&](const auto& entry) {
-          return entry.first.find(marker) != std::string::npos;
-        }))
-      throw LoadError(file.path().string(), fmt::format("this is {}", what),
-                      std::string(mend_for(marker)));
+    if (any_name_has(tensors, marker))
+      refuse(fmt::format("this is {}", what), "give an SDXL checkpoint or a diffusers folder");
   if (absent.size() < sdxl_components().size())
-    throw LoadError(file.path().string(),
-                    fmt::format("an SDXL checkpoint without {}", fmt::join(absent, ", ")),
-                    "get the complete checkpoint");
-  throw LoadError(
-      file.path().string(),
-      fmt::format("not an SDXL checkpoint; its first tensors: {}", first_names(tensors)),
-      "give a diffusers folder or an SDXL checkpoint file");
+    refuse(fmt::format("an SDXL checkpoint without {}", fmt::join(absent, ", ")),
+           "get the complete checkpoint");
+  for (const auto& [marker, what] : components)
+    if (any_name_has(tensors, marker))
+      refuse(fmt::format("this is {}", what), "give the folder that has model_index.json");
+  refuse(fmt::format("not an SDXL checkpoint; its first tensors: {}", first_names(tensors)),
+         "give an SDXL checkpoint or a diffusers folder");
 }
 
 Checkpoint sdxl_component(std::shared_ptr<const SafetensorsFile> file, std::string_view component) {
