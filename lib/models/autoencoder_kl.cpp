@@ -38,7 +38,8 @@ AutoencoderKLConfig read_autoencoder_kl_config(const Json& json, const std::stri
   config.latents_mean = reader.numbers("latents_mean");
   config.latents_std = reader.numbers("latents_std");
   for (const auto* key : {"latents_mean", "latents_std"}) {
-    const auto& values = key == std::string("latents_mean") ? config.latents_mean : config.latents_std;
+    const auto& values =
+        key == std::string("latents_mean") ? config.latents_mean : config.latents_std;
     if (!values.empty() && values.size() != static_cast<size_t>(config.latent_channels)) {
       reader.refuse(key, "of another length than latent_channels");
     }

@@ -18,8 +18,8 @@ CLIPTextConfig read_clip_text_config(const Json& json, const std::string& where,
   config.max_position_embeddings =
       reader.integer("max_position_embeddings", config.max_position_embeddings);
   config.layer_norm_eps = reader.number("layer_norm_eps", config.layer_norm_eps);
-  config.eos_token_id = static_cast<int64_t>(
-      reader.number("eos_token_id", static_cast<double>(config.eos_token_id)));
+  config.eos_token_id =
+      static_cast<int64_t>(reader.number("eos_token_id", static_cast<double>(config.eos_token_id)));
   const auto projection = reader.integer("projection_dim", 512);
   if (head == ClipHead::projection) config.projection_dim = projection;
   const auto activation = reader.text("hidden_act", "quick_gelu");
@@ -39,9 +39,10 @@ CLIPEncoderLayer::CLIPEncoderLayer(const Weights& w, const CLIPTextConfig& confi
     : heads(config.num_attention_heads),
       activation(config.hidden_act),
       layer_norm1(w / "layer_norm1", config.hidden_size, config.layer_norm_eps),
-      qkv_proj(side_by_side({{w / "self_attn" / "q_proj", config.hidden_size, config.hidden_size},
-                             {w / "self_attn" / "k_proj", config.hidden_size, config.hidden_size},
-                             {w / "self_attn" / "v_proj", config.hidden_size, config.hidden_size}})),
+      qkv_proj(
+          side_by_side({{w / "self_attn" / "q_proj", config.hidden_size, config.hidden_size},
+                        {w / "self_attn" / "k_proj", config.hidden_size, config.hidden_size},
+                        {w / "self_attn" / "v_proj", config.hidden_size, config.hidden_size}})),
       out_proj(w / "self_attn" / "out_proj", config.hidden_size, config.hidden_size),
       layer_norm2(w / "layer_norm2", config.hidden_size, config.layer_norm_eps),
       fc1(w / "mlp" / "fc1", config.hidden_size, config.intermediate_size),

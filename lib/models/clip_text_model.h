@@ -1,7 +1,8 @@
 // CLIP's text encoder, with and without the projection into the space shared with pictures.
 //
-// Reference: transformers/models/clip/modeling_clip.py (CLIPTextModel, CLIPTextModelWithProjection),
-// whose tensor names this file follows. Shape letters: B batch, T tokens, C width, P projection.
+// Reference: transformers/models/clip/modeling_clip.py (CLIPTextModel,
+// CLIPTextModelWithProjection), whose tensor names this file follows. Shape letters: B batch, T
+// tokens, C width, P projection.
 #pragma once
 
 #include <optional>

@@ -26,10 +26,11 @@ bool ConfigReader::given(const std::string& key) const {
 
 void ConfigReader::refuse(const std::string& key, const std::string& why) const {
   const auto found = config_.find(key);
-  throw LoadError(where_,
-                  fmt::format("{} is {}, {}", key,
-                              found == config_.end() ? "absent" : found->dump().substr(0, 200), why),
-                  "use a model of the SDXL family with its original config.json");
+  throw LoadError(
+      where_,
+      fmt::format("{} is {}, {}", key,
+                  found == config_.end() ? "absent" : found->dump().substr(0, 200), why),
+      "use a model of the SDXL family with its original config.json");
 }
 
 int64_t ConfigReader::integer(const std::string& key, int64_t otherwise) {
@@ -88,7 +89,8 @@ std::vector<double> ConfigReader::numbers(const std::string& key) {
 
 std::vector<int64_t> ConfigReader::integers(const std::string& key) {
   const auto* value = find(key);
-  if (!value || !value->is_array() || value->empty()) refuse(key, "which is not a list of integers");
+  if (!value || !value->is_array() || value->empty())
+    refuse(key, "which is not a list of integers");
   std::vector<int64_t> out;
   for (const auto& entry : *value) {
     if (!entry.is_number_integer() || entry.get<int64_t>() <= 0 ||

@@ -10,9 +10,9 @@ constexpr double group_norm_eps = 1e-6;
 
 LinearParameters projection(const Weights& w, const Transformer2DShape& shape) {
   const int64_t c = shape.channels;
-  return {shape.use_linear_projection ? w("weight", {c, c})
-                                      : w("weight", {c, c, 1, 1}).view({c, c}),
-          w("bias", {c})};
+  return {
+      shape.use_linear_projection ? w("weight", {c, c}) : w("weight", {c, c, 1, 1}).view({c, c}),
+      w("bias", {c})};
 }
 
 }  // namespace

@@ -84,8 +84,7 @@ std::vector<UNetBlock> down_blocks(const Weights& w, const UNet2DConditionConfig
 std::vector<UNetBlock> up_blocks(const Weights& w, const UNet2DConditionConfig& config) {
   std::vector<UNetBlock> blocks;
   for (size_t i = 0; i < config.levels.size(); ++i) {
-    blocks.push_back(
-        up_block(w / static_cast<int64_t>(i), config, config.levels.size() - 1 - i));
+    blocks.push_back(up_block(w / static_cast<int64_t>(i), config, config.levels.size() - 1 - i));
   }
   return blocks;
 }
@@ -127,7 +126,7 @@ UNetConditioning UNet2DConditionModel::condition(const Tensor& text, const Tenso
   const auto added = add_embedding_(at::cat({pooled.to(narrow), sizes.to(narrow)}, 1));  // [B, D]
   const auto time =
       time_embedding_(sines(timesteps, config_.levels.front().channels).to(narrow));  // [S, D]
-  const auto activated = at::silu(time.unsqueeze(1) + added);                        // [S, B, D]
+  const auto activated = at::silu(time.unsqueeze(1) + added);                         // [S, B, D]
 
   UNetConditioning conditioning;
   const auto narrow_text = text.to(narrow);
@@ -168,8 +167,7 @@ class UNet2DConditionModel::Pass {
 Tensor UNet2DConditionModel::operator()(const Tensor& sample, const UNetConditioning& conditioning,
                                         int64_t step) const {
   Pass pass(conditioning, step);
-  auto x = conv_in_(
-      sample.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast));
+  auto x = conv_in_(sample.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast));
   std::vector<Tensor> skips = {x};
   for (const auto& block : down_blocks_) {
     for (size_t i = 0; i < block.resnets.size(); ++i) {

@@ -18,9 +18,9 @@ namespace backlot {
 // One level of the UNet, from the finest down.
 struct UNetLevel {
   int64_t channels;
-  int64_t resnets;             // of the down block; the up block has one more
-  int64_t down_transformers;   // transformer layers after each resnet, 0 for DownBlock2D
-  int64_t up_transformers;     // the same of the up block at this level
+  int64_t resnets;            // of the down block; the up block has one more
+  int64_t down_transformers;  // transformer layers after each resnet, 0 for DownBlock2D
+  int64_t up_transformers;    // the same of the up block at this level
   int64_t heads;
   int64_t text_width;
 };
@@ -45,8 +45,8 @@ UNet2DConditionConfig read_unet_2d_condition_config(const Json& config, const st
 
 // What a run's text and times amount to inside the network: the same at every step, so made once.
 struct UNetConditioning {
-  std::vector<KeyValue> text;   // a pair of [B, T, C] for each cross-attention
-  std::vector<Tensor> shifts;   // [S, B, C] for each resnet
+  std::vector<KeyValue> text;  // a pair of [B, T, C] for each cross-attention
+  std::vector<Tensor> shifts;  // [S, B, C] for each resnet
 };
 
 struct UNetBlock {
@@ -66,8 +66,7 @@ class UNet2DConditionModel {
 
   // sample: [B, in_channels, H, W] -> [B, out_channels, H, W], at timestep number `step` of those
   // that `conditioning` was made for. H and W may be any.
-  Tensor operator()(const Tensor& sample, const UNetConditioning& conditioning,
-                    int64_t step) const;
+  Tensor operator()(const Tensor& sample, const UNetConditioning& conditioning, int64_t step) const;
 
   at::ScalarType dtype() const { return conv_in_.dtype(); }
   const UNet2DConditionConfig& config() const { return config_; }

@@ -74,7 +74,8 @@ UNet2DConditionConfig read_unet_2d_condition_config(const Json& json, const std:
   const auto channels = reader.integers("block_out_channels");
   const size_t count = channels.size();
   const auto down = reader.texts("down_block_types"), up = reader.texts("up_block_types");
-  if (down.size() != count) reader.refuse("down_block_types", "of another length than the channels");
+  if (down.size() != count)
+    reader.refuse("down_block_types", "of another length than the channels");
   if (up.size() != count) reader.refuse("up_block_types", "of another length than the channels");
   const auto resnets = reader.integers("layers_per_block", count, 2);
   const auto transformers = reader.integers("transformer_layers_per_block", count, 1);
@@ -86,8 +87,8 @@ UNet2DConditionConfig read_unet_2d_condition_config(const Json& json, const std:
   read_only_cross_attention(reader, count);
 
   for (size_t i = 0; i < count; ++i) {
-    const bool down_attends = cross_attends(reader, "down_block_types", down[i], "DownBlock2D",
-                                            "CrossAttnDownBlock2D");
+    const bool down_attends =
+        cross_attends(reader, "down_block_types", down[i], "DownBlock2D", "CrossAttnDownBlock2D");
     const bool up_attends = cross_attends(reader, "up_block_types", up[count - 1 - i], "UpBlock2D",
                                           "CrossAttnUpBlock2D");
     if (channels[i] % config.norm_num_groups != 0 || channels[i] % heads[i] != 0) {

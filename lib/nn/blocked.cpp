@@ -29,15 +29,16 @@ bool serves(const Tensor& weight) {
 }
 
 Tensor linear_weight(const Tensor& weight) {
-  static const auto reorder =
-      find_operator<Tensor(const Tensor&, std::optional<int64_t>)>("mkldnn::_reorder_linear_weight");
+  static const auto reorder = find_operator<Tensor(const Tensor&, std::optional<int64_t>)>(
+      "mkldnn::_reorder_linear_weight");
   return reorder.call(weight, std::nullopt);
 }
 
 Tensor conv2d_weight(const Tensor& weight, int64_t stride, int64_t padding) {
-  static const auto reorder = find_operator<Tensor(
-      const Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t,
-      at::OptionalIntArrayRef)>("mkldnn::_reorder_convolution_weight");
+  static const auto reorder =
+      find_operator<Tensor(const Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
+                           int64_t, at::OptionalIntArrayRef)>(
+          "mkldnn::_reorder_convolution_weight");
   const int64_t one[] = {1, 1}, strides[] = {stride, stride}, paddings[] = {padding, padding};
   return reorder.call(weight.contiguous(at::MemoryFormat::ChannelsLast), paddings, strides, one, 1,
                       std::nullopt);
@@ -52,10 +53,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const OptionalTensor& bias)
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t stride,
               int64_t padding) {
-  static const auto convolution = find_operator<Tensor(
-      const Tensor&, const Tensor&, const OptionalTensor&, at::IntArrayRef, at::IntArrayRef,
-      at::IntArrayRef, int64_t, std::string_view, Scalars, std::optional<std::string_view>)>(
-      "mkldnn::_convolution_pointwise");
+  static const auto convolution =
+      find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, at::IntArrayRef,
+                           at::IntArrayRef, at::IntArrayRef, int64_t, std::string_view, Scalars,
+                           std::optional<std::string_view>)>("mkldnn::_convolution_pointwise");
   const int64_t one[] = {1, 1}, strides[] = {stride, stride}, paddings[] = {padding, padding};
   return convolution.call(x, weight, bias, paddings, strides, one, 1, "none", Scalars(), "");
 }

@@ -13,7 +13,8 @@ namespace backlot::blocked {
 bool serves(const at::Tensor& weight);
 
 at::Tensor linear_weight(const at::Tensor& weight);  // [out, in]
-at::Tensor conv2d_weight(const at::Tensor& weight, int64_t stride, int64_t padding);  // [O, I, k, k]
+at::Tensor conv2d_weight(const at::Tensor& weight, int64_t stride,
+                         int64_t padding);  // [O, I, k, k]
 
 // x: [..., in] -> [..., out]
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight,

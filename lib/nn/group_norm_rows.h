@@ -1,5 +1,5 @@
-// Group normalisation and SiLU over channels-last rows on the CPU, in two passes over the data where
-// separate operators take four.
+// Group normalisation and SiLU over channels-last rows on the CPU, in two passes over the data
+// where separate operators take four.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,16 @@ namespace backlot::rows {
 
 // Rows are pixels: x is [count, channels]. Values are float, or bfloat16 as its upper 16 bits.
 
-// Adds each channel's sum and sum of squares to `sums` and `squares`.
-void add_moments(const float* x, int64_t count, int64_t channels, double* sums, double* squares);
-void add_moments(const uint16_t* x, int64_t count, int64_t channels, double* sums,
+// Adds the sum and the sum of squares of each channel's distance from `pivot` to `sums` and
+// `squares`. A pivot near the channel's mean keeps the variance exact where it is small beside it.
+void add_moments(const float* x, const float* pivot, int64_t count, int64_t channels, double* sums,
                  double* squares);
+void add_moments(const uint16_t* x, const uint16_t* pivot, int64_t count, int64_t channels,
+                 double* sums, double* squares);
+
+// out[c] = row[c] as float
+void widen_row(const float* row, int64_t channels, float* out);
+void widen_row(const uint16_t* row, int64_t channels, float* out);
 
 // y = x * scale + shift by channel.
 void scale_and_shift(const float* x, float* y, int64_t count, int64_t channels, const float* scale,
@@ -20,8 +26,8 @@ void scale_and_shift(const uint16_t* x, uint16_t* y, int64_t count, int64_t chan
                      const float* scale, const float* shift);
 
 // The same, then y / (1 + exp(-y)).
-void scale_shift_silu(const float* x, float* y, int64_t count, int64_t channels,
-                      const float* scale, const float* shift);
+void scale_shift_silu(const float* x, float* y, int64_t count, int64_t channels, const float* scale,
+                      const float* shift);
 void scale_shift_silu(const uint16_t* x, uint16_t* y, int64_t count, int64_t channels,
                       const float* scale, const float* shift);
 

@@ -28,27 +28,50 @@ void each_chunk(const Rows& rows, Work work) {
   });
 }
 
+struct Moments {
+  std::vector<double> sums;   // [B, chunks, 2, C]: of distances from the pivot, of their squares
+  std::vector<float> pivots;  // [B, C]
+};
+
+struct MeanAndVariance {
+  double mean, variance;
+};
+
+// Of the channels [begin, end) together: each channel's own, then the spread of their means (Chan,
+// Golub, LeVeque: Updating formulae and a pairwise algorithm for computing sample variances).
+MeanAndVariance combine(const Rows& rows, const Moments& moments, int64_t item, int64_t begin,
+                        int64_t end) {
+  const auto count = static_cast<double>(rows.pixels);
+  std::vector<double> means;
+  double spread = 0, total = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    double sum = 0, squares = 0;
+    for (int64_t chunk = 0; chunk < rows.chunks; ++chunk) {
+      const double* at = &moments.sums[(item * rows.chunks + chunk) * 2 * rows.channels + i];
+      sum += at[0];
+      squares += at[rows.channels];
+    }
+    means.push_back(moments.pivots[item * rows.channels + i] + sum / count);
+    total += means.back();
+    spread += squares - sum * sum / count;
+  }
+  const auto width = static_cast<double>(end - begin);
+  const double mean = total / width;
+  for (const double each : means) spread += count * (each - mean) * (each - mean);
+  return {mean, std::max(spread / (count * width), 0.0)};
+}
+
 // What group normalisation multiplies each channel by and adds to it: [B, 2, C] float32.
-std::vector<float> coefficients(const Rows& rows, const std::vector<double>& moments,
-                                int64_t groups, const float* weight, const float* bias,
-                                double eps) {
+std::vector<float> coefficients(const Rows& rows, const Moments& moments, int64_t groups,
+                                const float* weight, const float* bias, double eps) {
   const int64_t c = rows.channels, width = c / groups;
-  const auto count = static_cast<double>(rows.pixels * width);
   std::vector<float> out(static_cast<size_t>(rows.batch * 2 * c));
   for (int64_t item = 0; item < rows.batch; ++item) {
     float* scale = out.data() + item * 2 * c;
-    for (int64_t group = 0; group < groups; ++group) {
-      double sum = 0, squares = 0;
-      for (int64_t chunk = 0; chunk < rows.chunks; ++chunk) {
-        const double* at = moments.data() + (item * rows.chunks + chunk) * 2 * c + group * width;
-        for (int64_t i = 0; i < width; ++i) {
-          sum += at[i];
-          squares += at[c + i];
-        }
-      }
-      const double mean = sum / count;
-      const double rstd = 1 / std::sqrt(std::max(squares / count - mean * mean, 0.0) + eps);
-      for (int64_t i = group * width; i < (group + 1) * width; ++i) {
+    for (int64_t begin = 0; begin < c; begin += width) {
+      const auto [mean, variance] = combine(rows, moments, item, begin, begin + width);
+      const double rstd = 1 / std::sqrt(variance + eps);
+      for (int64_t i = begin; i < begin + width; ++i) {
         scale[i] = static_cast<float>(rstd * weight[i]);
         scale[c + i] = static_cast<float>(bias[i] - mean * rstd * weight[i]);
       }
@@ -68,10 +91,14 @@ Tensor normalise_rows(const Tensor& x, const GroupNorm& norm) {
   const auto* in = static_cast<const T*>(x.const_data_ptr());
   auto* out = static_cast<T*>(y.mutable_data_ptr());
 
-  std::vector<double> moments(static_cast<size_t>(shape.batch * shape.chunks * 2 * c));
-  each_chunk(shape, [&](int64_t i, int64_t row, int64_t count, int64_t) {
-    double* at = moments.data() + i * 2 * c;
-    rows::add_moments(in + row * c, count, c, at, at + c);
+  Moments moments{std::vector<double>(static_cast<size_t>(shape.batch * shape.chunks * 2 * c)),
+                  std::vector<float>(static_cast<size_t>(shape.batch * c))};
+  for (int64_t item = 0; item < shape.batch; ++item) {
+    rows::widen_row(in + item * shape.pixels * c, c, moments.pivots.data() + item * c);
+  }
+  each_chunk(shape, [&](int64_t i, int64_t row, int64_t count, int64_t item) {
+    double* at = moments.sums.data() + i * 2 * c;
+    rows::add_moments(in + row * c, in + item * shape.pixels * c, count, c, at, at + c);
   });
   const auto weight = norm.weight.to(at::kFloat), bias = norm.bias.to(at::kFloat);
   const auto by_channel = coefficients(shape, moments, norm.groups, weight.const_data_ptr<float>(),

@@ -10,8 +10,8 @@ Tensor sinusoidal_embedding(const Tensor& values, int64_t width, SineOrder order
                             double frequency_shift) {
   const int64_t half = width / 2;
   const auto on_device = values.options().dtype(at::kFloat);
-  const auto exponent =
-      at::arange(half, on_device) * -std::log(10000.0) / (static_cast<double>(half) - frequency_shift);
+  const auto exponent = at::arange(half, on_device) * -std::log(10000.0) /
+                        (static_cast<double>(half) - frequency_shift);
   const auto angle = values.to(at::kFloat).unsqueeze(1) * at::exp(exponent);  // [N, half]
   const auto sin = at::sin(angle), cos = at::cos(angle);
   return order == SineOrder::cos_first ? at::cat({cos, sin}, 1) : at::cat({sin, cos}, 1);

@@ -37,9 +37,10 @@ std::vector<TextKey> PromptEncoder::keys(std::span<const ImageRequest> requests,
   static const std::string empty;
   std::vector<TextKey> keys;
   for (const auto& request : requests) {
-    const auto& positive = encoder == 0 ? request.prompt : or_else(request.prompt_2, request.prompt);
-    keys.push_back({positive, request.clip_skip, request.chunk_long_prompts,
-                    request.prompt_weighting});
+    const auto& positive =
+        encoder == 0 ? request.prompt : or_else(request.prompt_2, request.prompt);
+    keys.push_back(
+        {positive, request.clip_skip, request.chunk_long_prompts, request.prompt_weighting});
     const bool zeros = !request.negative_prompt && null_negative_ == NullNegative::zeros;
     if (zeros || !guided(request)) {
       keys.push_back(keys.back());

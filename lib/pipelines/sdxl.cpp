@@ -137,8 +137,7 @@ UNetConditioning SdxlPipeline::condition(std::span<const ImageRequest> batch, co
 
 // -> [items, Z, h, w] float32
 at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indices& items,
-                                 std::span<const EncodedPrompt> prompts,
-                                 Progress& progress) const {
+                                 std::span<const EncodedPrompt> prompts, Progress& progress) const {
   const auto& first = batch[items[0]];
   const auto scheduler = make_scheduler(first.scheduler, parts_.scheduler_config);
   scheduler->set_timesteps(first.steps);
@@ -152,10 +151,9 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
     rescales.push_back(batch[i].guidance_rescale);
   }
   const int64_t reduction = parts_.vae.config().reduction();
-  NoiseBatch noise(seeds,
-                   {parts_.unet.config().in_channels, first.height / reduction,
-                    first.width / reduction},
-                   parts_.device);
+  NoiseBatch noise(
+      seeds, {parts_.unet.config().in_channels, first.height / reduction, first.width / reduction},
+      parts_.device);
   const Guidance guidance(scales, rescales, parts_.device);
 
   auto latents = noise.draw() * scheduler->init_noise_sigma();
@@ -182,9 +180,8 @@ std::vector<Picture> SdxlPipeline::decode(const at::Tensor& latents, bool tiled,
   std::vector<Picture> pictures;
   for (const auto& part : z.split(slice)) {
     stop_if_asked(progress);
-    const auto picture =
-        tiled ? parts_.vae.decode_tiled(part, [&] { stop_if_asked(progress); })
-              : parts_.vae.decode(part);
+    const auto picture = tiled ? parts_.vae.decode_tiled(part, [&] { stop_if_asked(progress); })
+                               : parts_.vae.decode(part);
     for (auto& made : to_pictures(picture)) pictures.push_back(std::move(made));
     progress.step(decoded + std::ssize(pictures), total);
   }

@@ -12,8 +12,8 @@
 
 namespace backlot {
 
-// Reads the model onto the device. Throws LoadError: not an SDXL model, or networks that don't agree
-// with their files or with each other; OutOfMemory.
+// Reads the model onto the device. Throws LoadError: not an SDXL model, or networks that don't
+// agree with their files or with each other; OutOfMemory.
 std::unique_ptr<ImagePipeline> load_sdxl(const PipelineOptions& options, at::Device device,
                                          Progress& progress);
 

@@ -21,10 +21,10 @@ class SdxlLoader {
         folder_(ModelFolder::open(options.model)),
         dtype_(choose_dtype(options.precision, device)) {
     if (folder_.pipeline_class() != "StableDiffusionXLPipeline") {
-      throw LoadError(options.model.string(),
-                      fmt::format("holds a {}, not a StableDiffusionXLPipeline",
-                                  folder_.pipeline_class()),
-                      "give an SDXL model's folder");
+      throw LoadError(
+          options.model.string(),
+          fmt::format("holds a {}, not a StableDiffusionXLPipeline", folder_.pipeline_class()),
+          "give an SDXL model's folder");
     }
   }
 
@@ -42,8 +42,8 @@ class SdxlLoader {
             .device = device_,
             .prompts = PromptEncoder(std::move(first), std::move(second),
                                      zeros ? NullNegative::zeros : NullNegative::empty_text),
-            .unet = backlot::load<UNet2DConditionModel>(folder_.checkpoint("unet", options_.variant),
-                                                        unet_config, dtype_, device_),
+            .unet = backlot::load<UNet2DConditionModel>(
+                folder_.checkpoint("unet", options_.variant), unet_config, dtype_, device_),
             .vae = autoencoder(vae_config),
             .scheduler_config = folder_.config("scheduler")};
   }
@@ -69,8 +69,8 @@ class SdxlLoader {
           fmt::format("take {} and {} from the same model", component, tokenizer));
     }
     return TextEncoder(std::move(words),
-                       backlot::load<CLIPTextModel>(
-                           folder_.checkpoint(component, options_.variant), config, dtype_, device_),
+                       backlot::load<CLIPTextModel>(folder_.checkpoint(component, options_.variant),
+                                                    config, dtype_, device_),
                        device_);
   }
 

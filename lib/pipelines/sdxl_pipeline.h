@@ -45,8 +45,8 @@ class SdxlPipeline final : public ImagePipeline {
                              const at::Tensor& timesteps) const;
   at::Tensor denoise(std::span<const ImageRequest> batch, const Indices& items,
                      std::span<const EncodedPrompt> prompts, Progress& progress) const;
-  std::vector<Picture> decode(const at::Tensor& latents, bool tiled, int64_t decoded,
-                              int64_t total, Progress& progress) const;
+  std::vector<Picture> decode(const at::Tensor& latents, bool tiled, int64_t decoded, int64_t total,
+                              Progress& progress) const;
   uint64_t denoise_bytes(int64_t width, int64_t height, bool guidance) const;
   uint64_t decode_bytes(int64_t width, int64_t height) const;
 

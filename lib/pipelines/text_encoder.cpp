@@ -12,8 +12,9 @@ namespace {
 constexpr size_t remembered = 256;
 constexpr size_t rows_at_once = 32;
 
-// Scales each token's hidden state by its weight, then restores the chunk's mean, as AUTOMATIC1111's
-// web UI does: emphasis shifts attention between words and not the level of the whole.
+// Scales each token's hidden state by its weight, then restores the chunk's mean, as
+// AUTOMATIC1111's web UI does: emphasis shifts attention between words and not the level of the
+// whole.
 Tensor emphasise(const Tensor& hidden, const std::vector<float>& weights) {
   const auto x = hidden.to(at::kFloat);  // [T, C]
   const auto scaled = x * at::tensor(weights, at::kFloat).to(x.device()).unsqueeze(1);

@@ -25,11 +25,16 @@ std::string refusal(const std::function<void()>& read) {
 
 TEST(Config, UNetSettingsThatBacklotCannotHonourAreRefusedByName) {
   const std::vector<std::pair<std::string, Json>> cases = {
-      {"class_embed_type", "timestep"},  {"resnet_time_scale_shift", "scale_shift"},
-      {"time_cond_proj_dim", 256},       {"attention_type", "gated"},
-      {"mid_block_type", nullptr},       {"addition_embed_type", nullptr},
-      {"act_fn", "mish"},                {"only_cross_attention", true},
-      {"transformer_layers_per_block", {1, 2}}, {"in_channels", "four"},
+      {"class_embed_type", "timestep"},
+      {"resnet_time_scale_shift", "scale_shift"},
+      {"time_cond_proj_dim", 256},
+      {"attention_type", "gated"},
+      {"mid_block_type", nullptr},
+      {"addition_embed_type", nullptr},
+      {"act_fn", "mish"},
+      {"only_cross_attention", true},
+      {"transformer_layers_per_block", {1, 2}},
+      {"in_channels", "four"},
       {"down_block_types", {"AttnDownBlock2D", "DownBlock2D", "DownBlock2D"}},
       {"some_new_setting", 1}};
   for (const auto& [key, value] : cases) {
@@ -43,7 +48,9 @@ TEST(Config, UNetSettingsThatBacklotCannotHonourAreRefusedByName) {
 
 TEST(Config, AutoencoderSettingsThatBacklotCannotHonourAreRefusedByName) {
   const std::vector<std::pair<std::string, Json>> cases = {
-      {"shift_factor", 0.1}, {"latents_mean", {1.0, 2.0}}, {"act_fn", "relu"},
+      {"shift_factor", 0.1},
+      {"latents_mean", {1.0, 2.0}},
+      {"act_fn", "relu"},
       {"up_block_types", {"UpDecoderBlock2D"}}};
   for (const auto& [key, value] : cases) {
     auto json = config_of("sdxl-vae");

@@ -49,8 +49,8 @@ TEST(Listings, AutoencoderBinds) {
 }
 
 TEST(Listings, TextEncodersBind) {
-  bind<CLIPTextModel>("sdxl-text_encoder", read_clip_text_config(config_of("sdxl-text_encoder"),
-                                                                 "te", ClipHead::none));
+  bind<CLIPTextModel>("sdxl-text_encoder",
+                      read_clip_text_config(config_of("sdxl-text_encoder"), "te", ClipHead::none));
   bind<CLIPTextModel>("sdxl-text_encoder_2", read_clip_text_config(config_of("sdxl-text_encoder_2"),
                                                                    "te2", ClipHead::projection));
 }
@@ -59,7 +59,8 @@ TEST(Listings, AnotherDepthDoesNotBind) {
   auto json = config_of("sdxl-unet");
   json["transformer_layers_per_block"] = {1, 2, 9};
   const auto config = read_unet_2d_condition_config(json, "sdxl-unet");
-  EXPECT_ANY_THROW((load<UNet2DConditionModel>(listing("sdxl-unet"), config, at::kFloat, at::kMeta)));
+  EXPECT_ANY_THROW(
+      (load<UNet2DConditionModel>(listing("sdxl-unet"), config, at::kFloat, at::kMeta)));
 }
 
 }  // namespace

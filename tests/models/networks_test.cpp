@@ -34,11 +34,9 @@ TEST_P(Networks, UNetGivesTheRecordedOutput) {
   const auto unet = load<UNet2DConditionModel>(
       Checkpoint::open(folder() + "model/unet", "diffusion_pytorch_model"),
       read_unet_2d_condition_config(config("unet"), "unet"), at::kFloat, at::kCPU);
-  const auto text =
-      at::cat({recorded.at("negative_prompt_embeds"), recorded.at("prompt_embeds")});
-  const auto timesteps =
-      at::stack({recorded.at("denoiser.timestep.00").flatten()[0],
-                 recorded.at("denoiser.timestep.01").flatten()[0]});
+  const auto text = at::cat({recorded.at("negative_prompt_embeds"), recorded.at("prompt_embeds")});
+  const auto timesteps = at::stack({recorded.at("denoiser.timestep.00").flatten()[0],
+                                    recorded.at("denoiser.timestep.01").flatten()[0]});
   const auto conditioning = unet.condition(text, recorded.at("added.text_embeds"),
                                            recorded.at("added.time_ids"), timesteps);
   for (const int step : {0, 1}) {

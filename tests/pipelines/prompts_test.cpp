@@ -60,8 +60,8 @@ TEST_F(Prompts, AreWhatTheReferenceRecorded) {
 
 TEST_F(Prompts, NullNegativeIsZerosOnlyWhereTheModelSaysSo) {
   const ImageRequest request{.prompt = "a fox"};
-  EXPECT_EQ(encoders(NullNegative::zeros).encode({&request, 1})[0].negative.abs().max().item<float>(),
-            0);
+  EXPECT_EQ(
+      encoders(NullNegative::zeros).encode({&request, 1})[0].negative.abs().max().item<float>(), 0);
   auto empty = request;
   empty.negative_prompt = "";
   const auto as_text = encoders(NullNegative::empty_text).encode({&request, 1})[0];
@@ -77,8 +77,8 @@ TEST_F(Prompts, TruncationIsTold) {
 }
 
 TEST_F(Prompts, LongPromptsGrowByChunksAndTheNegativeIsFilledUp) {
-  const auto prompt = encode({.prompt = long_text(), .negative_prompt = "blurry",
-                              .chunk_long_prompts = true});
+  const auto prompt =
+      encode({.prompt = long_text(), .negative_prompt = "blurry", .chunk_long_prompts = true});
   EXPECT_TRUE(prompt.warnings.empty());
   ASSERT_GT(prompt.positive.size(0), 77);
   EXPECT_EQ(prompt.positive.size(0) % 77, 0);

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "support/read_safetensors.h"
 #include "pipelines/oracle_case.h"
+#include "support/read_safetensors.h"
 
 namespace backlot {
 namespace {
@@ -89,7 +89,8 @@ std::vector<std::string> cases() {
 
 INSTANTIATE_TEST_SUITE_P(Cases, SdxlOracle, ::testing::ValuesIn(cases()), [](const auto& info) {
   auto name = info.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
   return name;
 });
 

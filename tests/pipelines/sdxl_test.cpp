@@ -76,8 +76,12 @@ TEST(Sdxl, PromptsOfOtherLengthsShareABatch) {
 
 TEST(Sdxl, Bfloat16StaysCloseToFloat32) {
   const std::string pocket = BACKLOT_SOURCE_DIR "/models/pocket-xl";
-  const ImageRequest request{.prompt = "a red apple", .seed = 7, .steps = 8, .guidance_scale = 3.5,
-                             .width = 64, .height = 64};
+  const ImageRequest request{.prompt = "a red apple",
+                             .seed = 7,
+                             .steps = 8,
+                             .guidance_scale = 3.5,
+                             .width = 64,
+                             .height = 64};
   Silent silent;
   const auto exact = load_for_test(pocket)->generate({&request, 1}, silent);
   const auto rough = load_for_test(pocket, Precision::bfloat16)->generate({&request, 1}, silent);
@@ -101,8 +105,8 @@ TEST(Sdxl, TilesJoinToAlmostTheSamePicture) {
 TEST(Sdxl, MemoryThatTheMachineDoesNotHaveIsOutOfMemory) {
   const auto pipeline = load_for_test(oracles() + tiny);
   // More than the address space of a process.
-  const ImageRequest request{.prompt = "a fox", .steps = 1, .width = int64_t{1} << 26,
-                             .height = int64_t{1} << 26};
+  const ImageRequest request{
+      .prompt = "a fox", .steps = 1, .width = int64_t{1} << 26, .height = int64_t{1} << 26};
   Silent silent;
   EXPECT_THROW(pipeline->generate({&request, 1}, silent), OutOfMemory);
   // Nothing stays broken.
