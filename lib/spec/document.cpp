@@ -123,7 +123,7 @@ class DocumentReader {
 
   void read_version(const Value& root) const {
     const auto* version = present(root, "version");
-    if (version && version->value.json() != Json(1))
+    if (version && !(version->value.is_scalar() && version->value.scalar() == Json(1)))
       fail(version->value.mark(),
            fmt::format("version is {}, which this backlot can't read",
                        version->value.is_scalar() ? version->value.scalar().dump().substr(0, 40)

@@ -6,7 +6,9 @@
 #include <array>
 #include <cmath>
 
+#include "base/error.h"
 #include "base/text.h"
+#include "schedulers/names.h"
 #include "spec/tree.h"
 #include "spec/yaml.h"
 
@@ -259,30 +261,13 @@ Json check_folder(const Field& field, const Json& value) {
 }
 
 Json check_sampler(const Field& field, const Json& value) {
-  if (value.is_object()) {
-    if (!value.contains("_class_name") || !value["_class_name"].is_string())
-      throw Problem{"has no _class_name",
-                    "a mapping replaces the model's whole configuration; "
-                    "name its class, or give a sampler's name"};
-    return value;
+  if (!value.is_object() && !value.is_string()) wrong_kind(field, value);
+  try {
+    check_scheduler(value);
+  } catch (const SpecError& error) {
+    throw Problem{": " + error.problem(), error.mend()};
   }
-  if (!value.is_string()) wrong_kind(field, value);
-  constexpr std::string_view names[] = {"euler",
-                                        "euler_ancestral",
-                                        "ddim",
-                                        "dpmpp_2m",
-                                        "dpmpp_2m_karras",
-                                        "dpmpp_2m_sde_karras",
-                                        "unipc",
-                                        "lcm",
-                                        "heun",
-                                        "pndm"};
-  const auto& name = value.get_ref<const std::string&>();
-  if (std::ranges::count(names, name)) return value;
-  const std::string near = nearest(name, names);
-  throw Problem{fmt::format("is \"{}\", which is no sampler", name.substr(0, 60)),
-                near.empty() ? fmt::format("give one of {}", fmt::join(names, ", "))
-                             : fmt::format("did you mean {}?", near)};
+  return value;
 }
 
 }  // namespace

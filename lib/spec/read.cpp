@@ -58,7 +58,7 @@ Value with(const Value& base, std::span<const Step> steps, const Value& value) {
     if (found != entries.end())
       found->value = with(found->value, steps.subspan(1), value);
     else
-      entries.push_back({step.key, value.mark(), with(Value(), steps.subspan(1), value)});
+      entries.push_back({step.key, Mark{value.mark().source}, with(Value(), steps.subspan(1), value)});
     return {base.is_map() ? base.mark() : value.mark(), std::move(entries)};
   }
   if (!base.is_list()) throw Problem{"there is no list to take an entry of", "check the path"};
@@ -89,7 +89,8 @@ Value read_assigned(std::string_view text, std::span<const Step> steps, const So
   if (std::ranges::count(text_keys, last.key))
     return {mark, text == "null" ? Json() : Json(std::string(text))};
   if (trim(text).empty()) return {mark, Json()};
-  return value_from_json(read_yaml(text, sources, mark.source).json(), mark);
+  const Value value = read_yaml(text, sources, mark.source);
+  return value.is_scalar() ? Value(mark, value.scalar()) : value;
 }
 
 // Values of the quick form keep the option that gave them as their place.

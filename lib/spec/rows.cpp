@@ -144,11 +144,15 @@ std::vector<Row> read_csv(std::string_view text, uint32_t source, const Sources&
   return rows;
 }
 
-// Parses a line; refuses repeated keys, which nlohmann would let pass, and needless depth.
+constexpr size_t max_keys = 1000;  // of one object: looking them up is linear
+
+// Parses a line; refuses repeated keys, which nlohmann would let pass, and needless size.
 Json parse_object(std::string_view line, Mark mark, const Sources& sources) {
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
     if (depth > 16) sources.fail(mark, "nested too deep", "a row is an object of plain fields");
+    if (!keys.empty() && keys.back().size() > max_keys)
+      sources.fail(mark, "too many keys", "a row is an object of plain fields");
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
@@ -175,7 +179,8 @@ std::vector<Row> read_jsonl(std::string_view text, uint32_t source, const Source
     Row row{.fields = {}, .mark = in.mark()};
     const auto line = in.line();
     if (trim(line).empty()) continue;
-    for (const auto& [key, value] : parse_object(line, row.mark, sources).items()) {
+    const Json object = parse_object(line, row.mark, sources);
+    for (const auto& [key, value] : object.items()) {
       const Field& field = known_field(key, row.mark, sources, task);
       row.fields.set(checked(field, row.mark, sources, [&] { return value; }));
     }

@@ -9,6 +9,8 @@
 namespace backlot {
 namespace {
 
+constexpr uint64_t max_json_nodes = 1000;
+
 template <class Range, class Get>
 uint64_t count_nodes(const Range& children, Get get) {
   uint64_t total = 1;
@@ -54,6 +56,8 @@ const Value::Entry* Value::find(std::string_view key) const {
 
 Json Value::json() const {
   if (is_scalar()) return scalar();
+  if (nodes() > max_json_nodes)
+    throw Problem{fmt::format("holds more than {} values", max_json_nodes), "give fewer"};
   if (is_list()) {
     Json out = Json::array();
     for (const auto& item : items()) out.push_back(item.json());

@@ -68,6 +68,7 @@ class Value {
 
   const Entry* find(std::string_view key) const;   // null if there is none or this is no map
   uint64_t nodes() const { return node_->nodes; }  // in this tree with aliases written out
+  // Throws Problem if this has more than 1000 values: Json looks keys up linearly.
   Json json() const;
   std::string kind() const;  // "a list", "text", … for messages
 

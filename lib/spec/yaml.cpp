@@ -6,6 +6,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
+#include <charconv>
 #include <istream>
 #include <map>
 #include <optional>
@@ -113,7 +114,8 @@ class TreeBuilder : public YAML::EventHandler {
   bool wants_key() const { return !open_.empty() && open_.back().is_map && !open_.back().has_key; }
 
   [[noreturn]] void fail_key(Mark mark) const {
-    sources_.fail(mark, "a key is missing or is not plain text", "write `key: value`");
+    sources_.fail(mark, "a key is missing or is not plain text",
+                  "write `key: value`, and close every bracket");
   }
 
   void check_tag(Mark mark, const std::string& tag, std::string_view allowed) const {
@@ -207,13 +209,40 @@ void check_characters(std::string_view text, const Sources& sources, uint32_t so
   Mark mark{source, 1, 1};
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\t' && c != '\n' && c != '\r') || byte == 0x7f)
+    if (byte < 0x20 && c != '\t' && c != '\n' && c != '\r')
       sources.fail(mark, fmt::format("the control character \\x{:02x} is not allowed", byte),
                    "a spec is text; remove it, or save the file as UTF-8");
     ++mark.column;
     if (c == '\n') ++mark.line, mark.column = 1;
   }
   if (!is_utf8(text)) sources.fail({source, 1, 1}, "not valid UTF-8", "save the file as UTF-8");
+}
+
+// JSON writes characters beyond U+FFFF as two surrogates, \ud83c\udf4e, where YAML has
+// \U0001f34e; yaml-cpp knows only the latter.
+std::string join_surrogates(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  const auto escape = [&](size_t at) -> unsigned {  // the value of \uXXXX there, 0 if there is none
+    unsigned value = 0;
+    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u') return 0;
+    const char* first = text.data() + at + 2;
+    const auto [end, error] = std::from_chars(first, first + 4, value, 16);
+    return error == std::errc{} && end == first + 4 ? value : 0;
+  };
+  for (size_t i = 0; i < text.size();) {
+    const unsigned high = escape(i), low = high >> 10 == 0x36 ? escape(i + 6) : 0;
+    if (low >> 10 == 0x37) {
+      out += fmt::format("\\U{:08x}", 0x10000 + ((high & 0x3ff) << 10) + (low & 0x3ff));
+      i += 12;
+    } else if (text[i] == '\\' && i + 1 < text.size()) {
+      out += text.substr(i, 2);
+      i += 2;
+    } else {
+      out += text[i++];
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -224,6 +253,9 @@ Value read_yaml(std::string_view text, const Sources& sources, uint32_t source) 
                  "put long lists into a file and name it in prompts_from");
   check_characters(text, sources, source);
   TreeBuilder builder(sources, source);
+  std::string joined;
+  if (text.find("\\ud") != std::string_view::npos || text.find("\\uD") != std::string_view::npos)
+    text = joined = join_surrogates(text);
   try {
     MemoryBuffer buffer(text);
     std::istream stream(&buffer);

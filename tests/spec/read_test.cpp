@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"jobs:\n- {prompt: a, guidance_scale: .inf}", "4:31: .inf is not a finite number"},
         Wrong{"jobs:\n- {prompt: a, guidance_rescale: 2}", "4:33: guidance_rescale is 2; "},
         Wrong{"jobs:\n- {prompt: a, prompt_weighting: no}",
-              "4:32: prompt_weighting is text (\"no\")"},
+              "4:33: prompt_weighting is text (\"no\")"},
         Wrong{"jobs:\n- {prompt: a, long_prompt: chunks}",
               "4:28: long_prompt is \"chunks\"; did you mean chunk?"},
         Wrong{"jobs:\n- {prompt: a, original_size: 64}",
@@ -246,6 +246,19 @@ TEST(QuickSpec, NamesOptionsInErrors) {
   EXPECT_EQ(where({{"model", model}, {"loras", "x"}}, {"a"}), "--loras");
   EXPECT_EQ(where({{"model", model}}, {}), "command line");
   EXPECT_EQ(where(Json::object(), {"a"}), "command line");
+}
+
+TEST(ReadSpec, EndsSoonOnHugeMappings) {
+  const SpecWorld world;
+  std::string huge = "{";
+  for (int i = 0; i < 60000; ++i) huge.append("\"k").append(std::to_string(i)).append("\": 1, ");
+  huge += "\"z\": 1}";
+  EXPECT_TRUE(world.error("jobs:\n- prompt: a\n  scheduler: " + huge)
+                  .starts_with("5:14: scheduler holds more than 1000 values"));
+  EXPECT_TRUE(world.error("version: " + huge).starts_with("3:1: the key version is given twice"));
+  world.write("t.jsonl", huge + "\n");
+  EXPECT_TRUE(
+      world.error("jobs: [{prompts_from: t.jsonl}]").starts_with("t.jsonl:1:1: too many keys"));
 }
 
 TEST(Rows, ReadTables) {
