@@ -122,7 +122,8 @@ TEST_F(SdxlFile, SplitsFusedProjectionsByRows) {
 }
 
 TEST_F(SdxlFile, MarksTheOneTransposedMatrix) {
-  for (const auto& [name, view] : open().checkpoint("text_encoder_2").tensors())
+  const auto encoder = open().checkpoint("text_encoder_2");
+  for (const auto& [name, view] : encoder.tensors())
     EXPECT_EQ(view.transposed, name == "text_projection.weight") << name;
 }
 
@@ -134,7 +135,8 @@ TEST_F(SdxlFile, BringsItsConfigs) {
     const Json published =
         Json::parse(read_file(listings / ("sdxl-" + std::string(component) + ".config.json")));
     // Token ids of early transformers stand in the published text encoders; the rest agrees.
-    for (const auto& [key, value] : model.config(component).items())
+    const Json config = model.config(component);
+    for (const auto& [key, value] : config.items())
       if (published.contains(key) && !key.ends_with("token_id") && key != "architectures" &&
           !(value.is_null() || published[key].is_null()))
         EXPECT_EQ(value, published[key]) << component << " " << key;
