@@ -29,3 +29,12 @@ target_link_options(backlot_torch INTERFACE -Wl,--allow-shlib-undefined)
 # LibTorch's headers carry their own fmt, newer than the system's and found before it: used as
 # headers only, in its own inline namespace, it needs no library and meets no other.
 target_compile_definitions(backlot_torch INTERFACE FMT_HEADER_ONLY)
+# LibTorch's kernels and at::parallel_for run on OpenMP; the runtime is its own libgomp.so.1.
+target_compile_options(backlot_torch INTERFACE -fopenmp)
+target_link_options(backlot_torch INTERFACE -fopenmp)
+
+# ATen's headers, compiled once for the whole engine and its tests: they take longer than any file.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/aten_headers.cpp CONTENT "// only there to own a precompiled header\n")
+add_library(backlot_aten_headers STATIC ${CMAKE_BINARY_DIR}/aten_headers.cpp)
+target_link_libraries(backlot_aten_headers PUBLIC backlot::torch PRIVATE backlot_warnings)
+target_precompile_headers(backlot_aten_headers PRIVATE <ATen/ATen.h>)
