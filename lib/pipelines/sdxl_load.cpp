@@ -117,7 +117,10 @@ at::ScalarType SdxlLoader::choose_dtype(Precision precision, at::Device device) 
     case Precision::automatic:
       break;
   }
-  return device.is_cpu() ? at::kFloat : at::kBFloat16;
+  // Measured on both small and full-size models: with these instructions a step in bfloat16 takes
+  // half to two thirds of the time it takes in float32, without them longer.
+  if (device.is_cpu()) return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
+  return at::kBFloat16;
 }
 
 }  // namespace

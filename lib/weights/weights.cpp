@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -48,6 +51,15 @@ at::ScalarType scalar_type(DType dtype) {
 
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// Gives the pages of a mapped file back once its values were copied, so that loading a model takes
+// its size once and not twice. They stay in the system's cache, and would be read again if touched.
+void forget_pages(std::span<const std::byte> bytes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 // "12 missing (a [4], b [4], … and 10 more)"
@@ -112,7 +124,11 @@ at::Tensor Binding::State::convert(const TensorView& view) const {
 at::Tensor Binding::State::mapped(const TensorView& view, at::IntArrayRef stored) const {
   const auto type = scalar_type(view.dtype);
   auto* data = const_cast<std::byte*>(view.bytes.data());
-  const auto keep = [held = checkpoint](void*) mutable { held.reset(); };
+  const auto keep = [held = checkpoint, bytes = view.bytes](void*) mutable {
+    // Checkpoints without files are in memory of their own, which has no other copy.
+    if (!held->files().empty()) forget_pages(bytes);
+    held.reset();
+  };
   // A header's length is any number, so the data after it need not be aligned as kernels expect.
   if (reinterpret_cast<uintptr_t>(data) % static_cast<size_t>(dtype_bytes(view.dtype)) == 0)
     return at::from_blob(data, stored, keep, type);
