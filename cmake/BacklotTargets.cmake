@@ -26,6 +26,8 @@ function(backlot_test name)
   if(A_ATEN)
     target_precompile_headers(${name} REUSE_FROM backlot_aten_headers)
     target_compile_options(${name} PRIVATE -fPIC)  # as the header was compiled
+  else()
+    target_compile_options(${name} PRIVATE -O1)  # tests wait longer for the compiler than for themselves
   endif()
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 300)
