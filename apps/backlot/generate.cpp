@@ -64,6 +64,20 @@ void check_options(const GenerateOptions& options) {
     throw UsageError("--device " + device, "no such device", "give cpu, cuda, cuda:N or auto");
 }
 
+// Asked of the driver, so that a device that is not there is found before anything is written.
+void check_device(const std::string& wish) {
+  const std::string device = wish == "cuda" ? "cuda:0" : wish;
+  if (device == "auto") return;
+  std::string known;
+  for (const auto& each : list_devices()) {
+    if (each.name == device) return;
+    known += (known.empty() ? "" : ", ") + each.name;
+  }
+  throw EnvironmentError("--device " + wish,
+                         fmt::format("not on this machine, which has {}", known),
+                         "choose one of those; 'backlot health' says more");
+}
+
 void report_findings(const RunFolder& folder) {
   const Findings& found = folder.findings();
   for (const auto& output : found.missing) log_warning(output + ": was gone; it is made again");
@@ -98,16 +112,19 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
   std::exception_ptr failure;
   try {
     if (!folder.pending().empty())
-      Runner(engine.get(), run.plan, folder,
-             {precision_of(options.dtype), options.batch_size}, progress, stop)
+      Runner(engine.get(), run.plan, folder, {precision_of(options.dtype), options.batch_size},
+             progress, stop)
           .run();
   } catch (...) {
     failure = std::current_exception();
   }
   const Totals after = folder.totals();
-  const RunTotals totals{.items = after.items, .reused = before.done,
-                         .done = after.done - before.done, .failed = after.failed,
-                         .pending = after.pending + after.failed, .seconds = watch.seconds()};
+  const RunTotals totals{.items = after.items,
+                         .reused = before.done,
+                         .done = after.done - before.done,
+                         .failed = after.failed,
+                         .pending = after.pending + after.failed,
+                         .seconds = watch.seconds()};
   progress.end(totals);
   try {
     folder.write_manifest();
@@ -122,8 +139,12 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
 
 void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
   if (!json) return print_result(run.shown_folder);
-  print_result(Json{{"run", run.shown_folder}, {"items", totals.items}, {"reused", totals.reused},
-                    {"done", totals.done}, {"failed", totals.failed}, {"seconds", totals.seconds}}
+  print_result(Json{{"run", run.shown_folder},
+                    {"items", totals.items},
+                    {"reused", totals.reused},
+                    {"done", totals.done},
+                    {"failed", totals.failed},
+                    {"seconds", totals.seconds}}
                    .dump());
 }
 
@@ -141,6 +162,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
     for (const auto& run : runs) print_plan(run, options);
     return ExitCode::done;
   }
+  check_device(options.device);
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
   const auto progress = make_progress(options.quiet ? "off" : options.progress);
@@ -167,7 +189,8 @@ Precision precision_of(const std::string& dtype) {
   if (dtype == "float32") return Precision::float32;
   if (dtype == "bfloat16") return Precision::bfloat16;
   if (dtype == "float16") return Precision::float16;
-  throw UsageError("--dtype " + dtype, "no such precision", "give float32, bfloat16, float16 or auto");
+  throw UsageError("--dtype " + dtype, "no such precision",
+                   "give float32, bfloat16, float16 or auto");
 }
 
 Run declare_generate(CLI::App& app) {

@@ -46,20 +46,20 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
   const Json record = read_backlot_metadata(options.from);
   Json fields = Json::object();
   std::string prompt;
-  for (const auto& [name, value] : record.value("parameters", Json::object()).items()) {
+  const Json parameters = record.value("parameters", Json::object());
+  for (const auto& [name, value] : parameters.items()) {
     if (name == "prompt" && value.is_string())
       prompt = value;
     else if (find_field(name) && !value.is_null())
       fields[name] = value;
   }
   for (const auto& [name, text] : options.fields) fields[name] = text;
-  if (!fields.contains("model")) {
-    fields["model"] = model_for_picture(record, options.from);
-  }
+  if (!fields.contains("model")) fields["model"] = model_for_picture(record, options.from);
   warn_of_other_model(record, fields["model"], options.from);
   if (record.value("from_a1111_text", false))
-    log_warning(options.from + ": carries no backlot record; its parameters are read from the "
-                               "text of another program and may be incomplete");
+    log_warning(options.from +
+                ": carries no backlot record; its parameters are read from the "
+                "text of another program and may be incomplete");
   return quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
                     options.sets);
 }
@@ -70,7 +70,8 @@ SpecDocument document_from_options(const GenerateOptions& options) {
   return quick_spec(fields, options.prompts, options.sets);
 }
 
-// A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say it.
+// A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say
+// it.
 void refuse_job_options(const GenerateOptions& options) {
   std::string option = options.prompts.empty() ? "" : "--prompt";
   if (!options.fields.empty()) {
@@ -103,7 +104,9 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
   return facts;
 }
 
-std::string shown(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string shown(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 }  // namespace
 
@@ -114,8 +117,9 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
     if (!options.from.empty())
       throw UsageError("--from", "does not go together with a spec", "give one of the two");
     if (options.specs.size() > 1 && !options.output.empty())
-      throw UsageError("--output", "names one run folder, and there are several specs",
-                       "leave it out (each run goes to its own output.dir/name), or run them singly");
+      throw UsageError(
+          "--output", "names one run folder, and there are several specs",
+          "leave it out (each run goes to its own output.dir/name), or run them singly");
     for (const auto& spec : options.specs) documents.push_back(read_spec(spec, options.sets));
   } else if (!options.from.empty()) {
     documents.push_back(document_from_picture(options));
@@ -132,16 +136,19 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
 
 PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   PreparedRun run{.document = std::move(document)};
-  const fs::path folder = options.output.empty() ? fs::path(run.document.output_dir) / run.document.name
-                                                 : fs::path(options.output);
+  const fs::path folder = options.output.empty()
+                              ? fs::path(run.document.output_dir) / run.document.name
+                              : fs::path(options.output);
   run.shown_folder = folder.string();
   run.info.backlot_version = version;
   const fs::path absolute = fs::absolute(folder).lexically_normal();
-  run.info.base_seed = RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
+  run.info.base_seed =
+      RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
   run.plan = make_plan(run.document,
-                       {.model_facts = [&](const fs::path& model, const std::optional<std::string>& variant) {
-                          return facts_of(model, variant, run.info);
-                        },
+                       {.model_facts =
+                            [&](const fs::path& model, const std::optional<std::string>& variant) {
+                              return facts_of(model, variant, run.info);
+                            },
                         .base_seed = run.info.base_seed,
                         .output = absolute});
   return run;
@@ -153,10 +160,12 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
   if (options.json) {
     Json out{{"run", run.shown_folder}, {"items", items.size()}, {"plan", Json::array()}};
     for (const Item* item : items)
-      out["plan"].push_back({{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
+      out["plan"].push_back(
+          {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
     return print_result(out.dump(2));
   }
-  print_result(fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
+  print_result(
+      fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
   const Device device = list_devices().front();
   for (const auto& group : group_items(items)) {
     const Item& first = *group.batches.front().items.front();
@@ -164,19 +173,21 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
       const MemoryNeed need = memory_need(one, options.dtype == "float32" ? 4 : 2);
-      print_result(fmt::format(
-          "    {} × {}x{}, {} steps, scheduler {}: weights {}, and about {} for each picture made together",
-          batch.items.size(), shown(one.parameters["width"]), shown(one.parameters["height"]),
-          shown(one.parameters["steps"]),
-          one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
-              ? shown(one.parameters["scheduler"])
-              : "of the model",
-          human_bytes(need.weights), human_bytes(need.per_picture)));
+      print_result(
+          fmt::format("    {} × {}x{}, {} steps, scheduler {}: weights {}, and about {} for each "
+                      "picture made together",
+                      batch.items.size(), shown(one.parameters["width"]),
+                      shown(one.parameters["height"]), shown(one.parameters["steps"]),
+                      one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
+                          ? shown(one.parameters["scheduler"])
+                          : "of the model",
+                      human_bytes(need.weights), human_bytes(need.per_picture)));
     }
   }
   constexpr size_t most_shown = 20;
   for (size_t i = 0; i < std::min(items.size(), most_shown); ++i)
-    print_result(fmt::format("  {}  seed {}  {}", items[i]->output, shown(items[i]->parameters["seed"]),
+    print_result(fmt::format("  {}  seed {}  {}", items[i]->output,
+                             shown(items[i]->parameters["seed"]),
                              printable(shown(items[i]->parameters["prompt"]))));
   if (items.size() > most_shown)
     print_result(fmt::format("  … and {} more; --json lists them all", items.size() - most_shown));

@@ -14,8 +14,10 @@ namespace backlot {
 namespace {
 
 Json describe(const Device& device) {
-  Json out{{"name", device.name}, {"model", device.model},
-           {"memory_bytes", device.memory_bytes}, {"free_bytes", device.free_bytes}};
+  Json out{{"name", device.name},
+           {"model", device.model},
+           {"memory_bytes", device.memory_bytes},
+           {"free_bytes", device.free_bytes}};
   if (device.processors > 0) out["processors"] = device.processors;
   if (!device.driver.empty()) out["driver"] = device.driver;
   return out;
@@ -25,14 +27,17 @@ Json describe(const Device& device) {
 std::vector<std::string> problems_with(const std::optional<TorchFolder>& torch) {
   std::vector<std::string> problems;
   if (!torch)
-    problems.push_back("LibTorch not found; run scripts/setup.sh, 'pip install torch==2.11.0', or "
-                       "point BACKLOT_TORCH at a torch or LibTorch 2.11 folder");
+    problems.push_back(
+        "LibTorch not found; run scripts/setup.sh, 'pip install torch==2.11.0', or "
+        "point BACKLOT_TORCH at a torch or LibTorch 2.11 folder");
   else if (!torch->version.empty() && !torch->version.starts_with("2.11."))
-    problems.push_back(fmt::format("{} is torch {}, backlot needs 2.11; 'pip install torch==2.11.0'",
-                                   torch->path.string(), torch->version));
+    problems.push_back(
+        fmt::format("{} is torch {}, backlot needs 2.11; 'pip install torch==2.11.0'",
+                    torch->path.string(), torch->version));
   if (!find_engine())
-    problems.push_back("libbacklot_engine.so is not beside the binary; keep bin/ and lib/ together, "
-                       "or run 'make build'");
+    problems.push_back(
+        "libbacklot_engine.so is not beside the binary; keep bin/ and lib/ together, "
+        "or run 'make build'");
   return problems;
 }
 
@@ -41,7 +46,8 @@ Json examine() {
   Json report{{"backlot", version}, {"ready", true}, {"devices", Json::array()}};
   for (const auto& device : list_devices()) report["devices"].push_back(describe(device));
   report["cpu_features"] = cpu_features();
-  report["torch"] = torch ? Json{{"path", torch->path.string()}, {"version", torch->version},
+  report["torch"] = torch ? Json{{"path", torch->path.string()},
+                                 {"version", torch->version},
                                  {"found_by", torch->found_by}}
                           : Json();
   const auto engine = find_engine();
@@ -57,10 +63,10 @@ void print_report(const Json& report) {
   print_result(fmt::format("backlot {}: {}", report["backlot"].get<std::string>(),
                            report["ready"].get<bool>() ? "ready" : "not ready"));
   for (const auto& device : report["devices"]) {
-    std::string line = fmt::format(
-        "  {:<8} {}, {} of {} free", device["name"].get<std::string>(),
-        device["model"].get<std::string>(), human_bytes(device["free_bytes"].get<uint64_t>()),
-        human_bytes(device["memory_bytes"].get<uint64_t>()));
+    std::string line = fmt::format("  {:<8} {}, {} of {} free", device["name"].get<std::string>(),
+                                   device["model"].get<std::string>(),
+                                   human_bytes(device["free_bytes"].get<uint64_t>()),
+                                   human_bytes(device["memory_bytes"].get<uint64_t>()));
     if (device.contains("processors"))
       line += fmt::format(", {} processors, {}", device["processors"].get<int>(),
                           report["cpu_features"].get<std::string>());
@@ -71,7 +77,8 @@ void print_report(const Json& report) {
   const Json& torch = report["torch"];
   if (!torch.is_null())
     print_result(fmt::format("  torch    {} in {} ({})", torch["version"].get<std::string>(),
-                             torch["path"].get<std::string>(), torch["found_by"].get<std::string>()));
+                             torch["path"].get<std::string>(),
+                             torch["found_by"].get<std::string>()));
   if (report["engine"].is_string())
     print_result(fmt::format("  engine   {}", report["engine"].get<std::string>()));
   for (const auto& model : report["models"])

@@ -17,15 +17,16 @@ namespace {
 constexpr Command command_table[] = {
     {"generate", "make what the specs ask for, on one device",
      "backlot generate jobspecs/demo.yaml\n"
-     "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o apple",
+     "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o "
+     "apple",
      declare_generate},
     {"health", "devices, drivers, memory and LibTorch: could work start here?",
      "backlot health --json", declare_health},
     {"models", "what a model folder holds: list, show, check, tokenize",
      "backlot models show models/pocket-xl", declare_models},
     {"report", "build a run's report.html again", "backlot report out/demo", declare_report},
-    {"completion", "print a completion script for bash or zsh",
-     "source <(backlot completion bash)", declare_completion},
+    {"completion", "print a completion script for bash or zsh", "source <(backlot completion bash)",
+     declare_completion},
 };
 
 constexpr const char* footer =
@@ -36,7 +37,8 @@ constexpr const char* footer =
 UsageError usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* used = &app;
   for (const CLI::App* sub : app.get_subcommands()) used = sub;
-  const std::string help = used == &app ? "backlot --help" : "backlot " + used->get_name() + " --help";
+  const std::string help =
+      used == &app ? "backlot --help" : "backlot " + used->get_name() + " --help";
   if (dynamic_cast<const CLI::ExtrasError*>(&error)) {
     const auto extras = app.remaining(true);
     const std::string word = extras.empty() ? "" : extras.front();
@@ -71,6 +73,10 @@ ExitCode run(int argc, char** argv) {
     add_help(*sub);
     sub->footer(fmt::format("example:\n  {}\n\n{}", command.example, footer));
     runs[sub] = command.declare(*sub);
+    // Given twice, the last one counts: that is how people override a saved command line.
+    for (CLI::Option* option : sub->get_options())
+      if (option->get_expected_max() == 1)
+        option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
     app.parse(argc, argv);

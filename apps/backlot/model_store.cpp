@@ -11,7 +11,8 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> list_models() {
   std::vector<fs::path> places;
-  if (const char* named = std::getenv("BACKLOT_MODELS"); named && *named) places.emplace_back(named);
+  if (const char* named = std::getenv("BACKLOT_MODELS"); named && *named)
+    places.emplace_back(named);
   places.emplace_back("models");
   std::error_code error;
   if (const fs::path self = fs::read_symlink("/proc/self/exe", error); !error) {

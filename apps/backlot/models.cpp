@@ -36,8 +36,9 @@ void print_summary(const ModelSummary& model) {
                              dtypes));
   }
   const auto weights = static_cast<uint64_t>(model.parameters());
-  print_result(fmt::format("  {} parameters; weights in memory: {} as float32, {} as bfloat16 or float16",
-                           grouped(model.parameters()), human_bytes(4 * weights), human_bytes(2 * weights)));
+  print_result(
+      fmt::format("  {} parameters; weights in memory: {} as float32, {} as bfloat16 or float16",
+                  grouped(model.parameters()), human_bytes(4 * weights), human_bytes(2 * weights)));
   if (model.licence) print_result(fmt::format("  licence: {}", *model.licence));
   for (const auto& problem : model.problems) print_result("  problem: " + problem);
 }
@@ -93,7 +94,8 @@ Run declare_models(CLI::App& app) {
                  "parameters, memory; check: is it whole; tokenize: a JSON array of strings on "
                  "standard input into token ids")
       ->check(CLI::IsMember({"list", "show", "check", "tokenize"}));
-  app.add_option("path", options->path, "a model folder or file; for tokenize the tokenizer's folder");
+  app.add_option("path", options->path,
+                 "a model folder or file; for tokenize the tokenizer's folder");
   app.add_option("--variant", options->variant, "look at this variant's weights, e.g. fp16");
   app.add_flag("--json", options->json, "print JSON");
   return [options](StopSignal&) {

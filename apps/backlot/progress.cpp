@@ -141,19 +141,34 @@ class JsonProgress : public Counting {
   }
   void staged() override { write({{"event", "stage"}, {"stage", stage_}}); }
   void stepped(int64_t done, int64_t total, int64_t batch) override {
-    write({{"event", "step"}, {"stage", stage_}, {"done", done}, {"total", total}, {"batch", batch}});
+    write(
+        {{"event", "step"}, {"stage", stage_}, {"done", done}, {"total", total}, {"batch", batch}});
   }
   void finished(const Item& item, double seconds) override {
-    write({{"event", "item"}, {"status", "done"}, {"index", item.index}, {"id", item.id},
-           {"output", item.output}, {"seconds", seconds}});
+    write({{"event", "item"},
+           {"status", "done"},
+           {"index", item.index},
+           {"id", item.id},
+           {"output", item.output},
+           {"seconds", seconds}});
   }
   void failed(const Item& item, const std::string& error) override {
-    write({{"event", "item"}, {"status", "failed"}, {"index", item.index}, {"id", item.id},
-           {"output", item.output}, {"error", error}});
+    write({{"event", "item"},
+           {"status", "failed"},
+           {"index", item.index},
+           {"id", item.id},
+           {"output", item.output},
+           {"error", error}});
   }
   void ended(const RunTotals& t) override {
-    write({{"event", "end"}, {"run", name_}, {"items", t.items}, {"reused", t.reused},
-           {"done", t.done}, {"failed", t.failed}, {"pending", t.pending}, {"seconds", t.seconds}});
+    write({{"event", "end"},
+           {"run", name_},
+           {"items", t.items},
+           {"reused", t.reused},
+           {"done", t.done},
+           {"failed", t.failed},
+           {"pending", t.pending},
+           {"seconds", t.seconds}});
   }
   void write(Json event) {
     event["time"] = utc_now();

@@ -58,18 +58,28 @@ void flush(int fd, const fs::path& path) {
 std::string_view mend_for(int errno_value) {
   switch (errno_value) {
     case ENOSPC:
-    case EDQUOT: return "free some space and run the same command again";
+    case EDQUOT:
+      return "free some space and run the same command again";
     case EACCES:
-    case EPERM: return "check its permissions, or choose another folder with --output";
-    case EROFS: return "the file system is read-only; choose another folder with --output";
-    case ENOENT: return "check the path";
-    case ENOTDIR: return "a part of the path is a file, not a folder";
-    case EISDIR: return "it is a folder; name a file";
+    case EPERM:
+      return "check its permissions, or choose another folder with --output";
+    case EROFS:
+      return "the file system is read-only; choose another folder with --output";
+    case ENOENT:
+      return "check the path";
+    case ENOTDIR:
+      return "a part of the path is a file, not a folder";
+    case EISDIR:
+      return "it is a folder; name a file";
     case EMFILE:
-    case ENFILE: return "raise the limit of open files (ulimit -n)";
-    case ENAMETOOLONG: return "use a shorter name";
-    case EIO: return "the disk or the network behind it is failing; check it, then run again";
-    default: return "mend that and run the same command again";
+    case ENFILE:
+      return "raise the limit of open files (ulimit -n)";
+    case ENAMETOOLONG:
+      return "use a shorter name";
+    case EIO:
+      return "the disk or the network behind it is failing; check it, then run again";
+    default:
+      return "mend that and run the same command again";
   }
 }
 
@@ -143,7 +153,7 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   };
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) fail(errno);
-  struct stat facts{};
+  struct stat facts {};
   if (::fstat(fd.get(), &facts) != 0) fail(errno);
   if (!S_ISREG(facts.st_mode)) fail(S_ISDIR(facts.st_mode) ? EISDIR : EINVAL);
   size_ = static_cast<size_t>(facts.st_size);

@@ -27,7 +27,7 @@ sigset_t stop_signals(bool hangup) {
 StopSignal& StopSignal::install() {
   static StopSignal instance;
   ::signal(SIGPIPE, SIG_IGN);
-  struct sigaction hangup{};
+  struct sigaction hangup {};
   ::sigaction(SIGHUP, nullptr, &hangup);
   const bool take_hangup = hangup.sa_handler != SIG_IGN;
   const sigset_t set = stop_signals(take_hangup);
@@ -43,8 +43,9 @@ void StopSignal::wait_for_signals(bool hangup) {
   }
   at_ = monotonic_seconds();
   signal_ = signal;
-  const timespec grace{static_cast<time_t>(grace_seconds),
-                       static_cast<long>((grace_seconds - static_cast<time_t>(grace_seconds)) * 1e9)};
+  const timespec grace{
+      static_cast<time_t>(grace_seconds),
+      static_cast<long>((grace_seconds - static_cast<time_t>(grace_seconds)) * 1e9)};
   ::sigtimedwait(&set, nullptr, &grace);
   ::_exit(static_cast<int>(exit_code()));
 }

@@ -89,8 +89,8 @@ class ImagePipeline {
 
   // The requests share width, height, steps, scheduler, vae_tiling, and all or none of them use
   // guidance; prompts, seeds, scales and sizes for conditioning may differ. Each result depends on
-  // its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer), ItemError,
-  // Interrupted.
+  // its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer),
+  // ItemError, Interrupted.
   virtual std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
                                             Progress& progress) = 0;
 
@@ -101,7 +101,7 @@ class ImagePipeline {
 };
 
 struct DeviceFacts {
-  std::string name;  // "cpu", "cuda:0"
+  std::string name;   // "cpu", "cuda:0"
   std::string model;  // what the maker calls it
   uint64_t memory_bytes = 0, free_bytes = 0;
   int threads = 0;

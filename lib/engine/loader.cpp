@@ -46,7 +46,8 @@ std::string torch_version(const fs::path& path) {
   return "";
 }
 
-// Where `import torch` would find it. Only the module's place is asked for: importing takes seconds.
+// Where `import torch` would find it. Only the module's place is asked for: importing takes
+// seconds.
 fs::path python_torch() {
   constexpr const char* command =
       "python3 -c \"import importlib.util as u, os; s = u.find_spec('torch'); "
@@ -95,8 +96,8 @@ std::optional<TorchFolder> find_torch() {
     return torch_at(named, "BACKLOT_TORCH");
   }
   const fs::path here = executable_folder();
-  for (const auto& folder : {here / "torch", here / "libtorch", here / ".." / "torch",
-                             here / ".." / "libtorch"})
+  for (const auto& folder :
+       {here / "torch", here / "libtorch", here / ".." / "torch", here / ".." / "libtorch"})
     if (auto found = torch_at(folder.lexically_normal(), "beside the binary")) return found;
   if (auto found = torch_at(BACKLOT_BUILT_WITH_TORCH, "as built")) return found;
   return torch_at(python_torch(), "python3");

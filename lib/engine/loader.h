@@ -14,7 +14,7 @@ namespace backlot {
 // A torch folder with lib/libtorch_cpu.so.
 struct TorchFolder {
   std::filesystem::path path;
-  std::string version;  // "2.11.0+cu130", "" if its files don't say
+  std::string version;   // "2.11.0+cu130", "" if its files don't say
   std::string found_by;  // "BACKLOT_TORCH", "beside the binary", "as built", "python3"
 };
 

@@ -39,8 +39,8 @@ std::vector<PipelineGroup> group_items(const std::vector<const Item*>& items) {
     const auto [pipeline, new_pipeline] = pipelines.try_emplace(pipeline_key(*item), groups.size());
     if (new_pipeline) groups.emplace_back();
     auto& group = groups[pipeline->second];
-    const auto [batch, new_batch] = batches.try_emplace(
-        batch_key(*item), std::pair(pipeline->second, group.batches.size()));
+    const auto [batch, new_batch] =
+        batches.try_emplace(batch_key(*item), std::pair(pipeline->second, group.batches.size()));
     if (new_batch) group.batches.emplace_back();
     group.batches[batch->second.second].items.push_back(item);
   }

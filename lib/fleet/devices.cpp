@@ -93,8 +93,8 @@ std::string cpu_features() {
     if (!line.starts_with("flags")) continue;
     std::istringstream words(line);
     for (std::string word; words >> word;)
-      for (const char* known : {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16",
-                                "amx_int8"})
+      for (const char* known :
+           {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"})
         if (word == known) found += (found.empty() ? "" : " ") + word;
     break;
   }

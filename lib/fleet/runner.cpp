@@ -23,7 +23,8 @@ int64_t most_in_batch(const DeviceFacts& device) {
   return device.name.starts_with("cuda") ? most_on_gpu : most_on_cpu;
 }
 
-// Encoding keeps up with a GPU only on several cores; on a CPU it must not take them from the model.
+// Encoding keeps up with a GPU only on several cores; on a CPU it must not take them from the
+// model.
 int writer_threads(const DeviceFacts& device) {
   return device.name.starts_with("cuda") ? std::clamp(usable_processors() / 2, 1, 8) : 1;
 }
@@ -54,7 +55,8 @@ class Runner::Watch : public Progress {
     if (!stop_.requested()) return false;
     if (stage_ == "load") return true;
     // Decoding costs about as much as a few steps.
-    const double left = static_cast<double>(remaining_ + (stage_ == "denoise" ? 3 : 0)) * step_seconds_;
+    const double left =
+        static_cast<double>(remaining_ + (stage_ == "denoise" ? 3 : 0)) * step_seconds_;
     return stop_.seconds_since() + left > finish_within_seconds;
   }
 
@@ -68,13 +70,19 @@ class Runner::Watch : public Progress {
   int64_t remaining_ = 0;
 };
 
-Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder,
-               const RunnerOptions& options, RunProgress& progress, const StopSignal& stop)
-    : engine_(engine), plan_(plan), folder_(folder), options_(options),
-      progress_(progress), stop_(stop), device_(engine.device()),
+Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunnerOptions& options,
+               RunProgress& progress, const StopSignal& stop)
+    : engine_(engine),
+      plan_(plan),
+      folder_(folder),
+      options_(options),
+      progress_(progress),
+      stop_(stop),
+      device_(engine.device()),
       writer_([this](FinishedPicture finished) { write(std::move(finished)); },
               writer_threads(device_), 2 * static_cast<size_t>(most_in_batch(device_))) {
-  folder_.record_engine({engine.torch_version(), device_.name, device_.model, device_.memory_bytes});
+  folder_.record_engine(
+      {engine.torch_version(), device_.name, device_.model, device_.memory_bytes});
 }
 
 void Runner::run() {
@@ -111,8 +119,11 @@ void Runner::run_batches(ImagePipeline& pipeline, const BatchGroup& group) {
 // Out of memory: halve the batch (and keep to that), then decode in tiles, then give the item up.
 void Runner::run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, bool tiled,
                        int64_t tries, int64_t& limit) {
-  Attempt attempt{.started = utc_now(), .device = device_.name, .dtype = pipeline.dtype(),
-                  .batch = std::ssize(batch), .tries = tries};
+  Attempt attempt{.started = utc_now(),
+                  .device = device_.name,
+                  .dtype = pipeline.dtype(),
+                  .batch = std::ssize(batch),
+                  .tries = tries};
   std::vector<ImageRequest> requests;
   for (const Item* item : batch) {
     requests.push_back(image_request(*item));
@@ -160,7 +171,8 @@ void Runner::hand_over(const Item& item, ImageResult result, Attempt attempt, bo
   writer_.submit({&item, std::move(result.picture), std::move(attempt)});
 }
 
-void Runner::fail(const std::vector<const Item*>& batch, const std::string& error, Attempt attempt) {
+void Runner::fail(const std::vector<const Item*>& batch, const std::string& error,
+                  Attempt attempt) {
   for (const Item* item : batch) {
     folder_.record_failed(*item, error, attempt);
     progress_.item_failed(*item, error);
@@ -170,18 +182,19 @@ void Runner::fail(const std::vector<const Item*>& batch, const std::string& erro
 void Runner::write(FinishedPicture finished) {
   const Item& item = *finished.item;
   const Stopwatch watch;
-  const Json record{{"id", item.id},
-                    {"parameters", item.parameters},
-                    {"model", {{"path", item.model.filename().string()},
-                               {"fingerprint", item.model_fingerprint}}},
-                    {"dtype", finished.attempt.dtype}};
+  const Json record{
+      {"id", item.id},
+      {"parameters", item.parameters},
+      {"model",
+       {{"path", item.model.filename().string()}, {"fingerprint", item.model_fingerprint}}},
+      {"dtype", finished.attempt.dtype}};
   const PictureFormat format{.kind = *picture_kind(plan_.output.format),
                              .quality = plan_.output.quality,
                              .max_bytes = plan_.output.max_bytes};
   try {
-    const std::string bytes = encode_picture(
-        finished.picture, format,
-        plan_.output.metadata ? describe_picture(record) : PictureMetadata{});
+    const std::string bytes =
+        encode_picture(finished.picture, format,
+                       plan_.output.metadata ? describe_picture(record) : PictureMetadata{});
     const OutputFile file = folder_.write_output(item, bytes);
     finished.attempt.write = watch.seconds();
     folder_.record_done(item, file, finished.picture.width, finished.picture.height,

@@ -23,7 +23,7 @@ struct RunnerOptions {
 class Runner {
  public:
   Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunnerOptions& options,
-          RunProgress& progress, const StopSignal& stop);
+         RunProgress& progress, const StopSignal& stop);
 
   // Makes what is pending. Failed items are recorded, not thrown. Throws LoadError (a model),
   // EnvironmentError (disk full, device lost), Interrupted; what was finished by then is recorded.
@@ -34,8 +34,8 @@ class Runner {
 
   void run_group(const PipelineGroup& group);
   void run_batches(ImagePipeline& pipeline, const BatchGroup& group);
-  void run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, bool tiled,
-                 int64_t tries, int64_t& limit);
+  void run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, bool tiled, int64_t tries,
+                 int64_t& limit);
   void hand_over(const Item& item, ImageResult result, Attempt attempt, bool tiled);
   void fail(const std::vector<const Item*>& batch, const std::string& error, Attempt attempt);
   void write(FinishedPicture finished);

@@ -23,9 +23,9 @@ class ModelFolder {
 
   const std::filesystem::path& path() const { return path_; }
   bool single_file() const { return single_file_ != nullptr; }
-  const Json& index() const { return index_; }          // model_index.json
-  std::string pipeline_class() const;                   // "StableDiffusionXLPipeline"
-  bool has(std::string_view component) const;           // named in the index and not null
+  const Json& index() const { return index_; }  // model_index.json
+  std::string pipeline_class() const;           // "StableDiffusionXLPipeline"
+  bool has(std::string_view component) const;   // named in the index and not null
 
   // component/config.json (scheduler/scheduler_config.json). Throws LoadError with file and place.
   Json config(std::string_view component) const;

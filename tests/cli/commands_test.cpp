@@ -18,9 +18,9 @@ const std::string tiny_model = std::string(BACKLOT_TEST_DATA) + "/oracles/sdxl-b
 const std::string pocket_model = std::string(BACKLOT_SOURCE_DIR) + "/models/pocket-xl";
 
 std::vector<std::string> tiny(std::vector<std::string> more) {
-  std::vector<std::string> all{"generate", "--model", tiny_model, "--width", "32", "--height", "32",
-                               "--steps", "2", "--dtype", "float32", "--device", "cpu",
-                               "--progress", "off"};
+  std::vector<std::string> all{"generate", "--model",  tiny_model, "--width",    "32",
+                               "--height", "32",       "--steps",  "2",          "--dtype",
+                               "float32",  "--device", "cpu",      "--progress", "off"};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -57,26 +57,45 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"unknown_option", {"generate", "--stesp", "3"}, "", 2, "--steps"},
         Mistake{"nothing_to_do", {"generate"}, "", 2, "spec"},
         Mistake{"missing_spec", {"generate", "none.yaml"}, "", 2, "none.yaml"},
-        Mistake{"missing_model", {"generate", "--model", "nowhere", "--prompt", "p"}, "", 3, "nowhere"},
-        Mistake{"bad_width", {"generate", "--model", tiny_model, "--prompt", "p", "--width", "33"}, "",
-                2, "--width"},
+        Mistake{
+            "missing_model", {"generate", "--model", "nowhere", "--prompt", "p"}, "", 3, "nowhere"},
+        Mistake{"bad_width",
+                {"generate", "--model", tiny_model, "--prompt", "p", "--width", "33"},
+                "",
+                2,
+                "--width"},
         Mistake{"bad_device", tiny({"--prompt", "p", "--device", "tpu"}), "", 2, "tpu"},
         Mistake{"bad_dtype", tiny({"--prompt", "p", "--dtype", "int3"}), "", 2, "int3"},
         Mistake{"no_gpu", tiny({"--prompt", "p", "--device", "cuda:99"}), "", 3, "cuda"},
-        Mistake{"unknown_key", {"generate", "spec.yaml"}, head + "jobs:\n  - {promt: x}\n", 2,
+        Mistake{"unknown_key",
+                {"generate", "spec.yaml"},
+                head + "jobs:\n  - {promt: x}\n",
+                2,
                 "spec.yaml:3:6: "},
-        Mistake{"unknown_key_mend", {"generate", "spec.yaml"}, head + "jobs:\n  - {promt: x}\n", 2,
+        Mistake{"unknown_key_mend",
+                {"generate", "spec.yaml"},
+                head + "jobs:\n  - {promt: x}\n",
+                2,
                 "prompt"},
         Mistake{"bad_yaml", {"generate", "spec.yaml"}, "jobs: [", 2, "spec.yaml:"},
         Mistake{"no_jobs", {"generate", "spec.yaml"}, head, 2, "jobs"},
-        Mistake{"later_field", {"generate", "spec.yaml"},
-                head + "jobs:\n  - {prompt: x, loras: [{path: a, weight: 1}]}\n", 2, "spec.yaml:3"},
+        Mistake{"later_field",
+                {"generate", "spec.yaml"},
+                head + "jobs:\n  - {prompt: x, loras: [{path: a, weight: 1}]}\n",
+                2,
+                "spec.yaml:3"},
         Mistake{"bad_scheduler", tiny({"--prompt", "p", "--scheduler", "eular"}), "", 2, "euler"},
-        Mistake{"pickled_model", {"generate", "--model", "spec.ckpt", "--prompt", "p"}, "", 3,
+        Mistake{"pickled_model",
+                {"generate", "--model", "spec.ckpt", "--prompt", "p"},
+                "",
+                3,
                 "spec.ckpt"},
         Mistake{"no_run_folder", {"report", "nothing-here"}, "", 3, "nothing-here"},
-        Mistake{"bad_set", {"generate", "spec.yaml", "--set", "defaults.stesp=3"},
-                head + "jobs:\n  - {prompt: x}\n", 2, "steps"}),
+        Mistake{"bad_set",
+                {"generate", "spec.yaml", "--set", "defaults.stesp=3"},
+                head + "jobs:\n  - {prompt: x}\n",
+                2,
+                "steps"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(Help, HasAnExampleToPasteForEachCommand) {
@@ -97,7 +116,8 @@ TEST(Health, IsReadyHere) {
 }
 
 TEST(Health, SaysWhatKeepsWorkFromStarting) {
-  const auto result = backlot({"health", "--json"}, {.environment = {{"BACKLOT_TORCH", "/nowhere"}}});
+  const auto result =
+      backlot({"health", "--json"}, {.environment = {{"BACKLOT_TORCH", "/nowhere"}}});
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_FALSE(Json::parse(result.out)["problems"].empty());
 }
@@ -113,8 +133,8 @@ TEST(DryRun, SaysWhatWouldBeMadeAndTouchesNothing) {
 
 TEST(Generate, PrintsTheRunFolderAndNothingElse) {
   TemporaryFolder work;
-  const auto result = backlot(tiny({"--prompt", "a red fox", "--seed", "7", "-o", "fox"}),
-                              {.folder = work.path()});
+  const auto result =
+      backlot(tiny({"--prompt", "a red fox", "--seed", "7", "-o", "fox"}), {.folder = work.path()});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out, "fox\n");
   expect_complete(work / "fox", 1);
@@ -143,8 +163,8 @@ jobs:
   - {prompt: a red fox, seed: 1, count: 3}
   - {prompt: "a much longer prompt about a blue whale, in the sea", negative_prompt: dull, seed: 9, guidance_scale: 3}
 )";
-  const std::vector<std::string> common{"generate", "run.yaml", "--device", "cpu", "--dtype", "float32",
-                                        "--progress", "off"};
+  const std::vector<std::string> common{"generate", "run.yaml", "--device",   "cpu",
+                                        "--dtype",  "float32",  "--progress", "off"};
   for (const std::string size : {"1", "4"}) {
     auto command = common;
     command.insert(command.end(), {"--batch-size", size, "-o", "batch-" + size});
@@ -156,12 +176,16 @@ jobs:
 
 TEST(Generate, FromAPictureMakesTheSamePictureAgain) {
   TemporaryFolder work;
-  ASSERT_EQ(backlot(tiny({"--prompt", "a red fox, naïve", "--negative-prompt", "", "--seed", "7", "-o", "a"}),
-                    {.folder = work.path()}).exit_code, 0);
+  ASSERT_EQ(backlot(tiny({"--prompt", "a red fox, naïve", "--negative-prompt", "", "--seed", "7",
+                          "-o", "a"}),
+                    {.folder = work.path()})
+                .exit_code,
+            0);
   const std::string output = read_manifest(work / "a")["items"][0]["output"];
-  const auto again = backlot({"generate", "--from", (work / "a" / output).string(), "--model", tiny_model,
-                              "--dtype", "float32", "--device", "cpu", "--progress", "off", "-o", "b"},
-                             {.folder = work.path()});
+  const auto again =
+      backlot({"generate", "--from", (work / "a" / output).string(), "--model", tiny_model,
+               "--dtype", "float32", "--device", "cpu", "--progress", "off", "-o", "b"},
+              {.folder = work.path()});
   ASSERT_EQ(again.exit_code, 0) << again.err;
   const Json a = read_manifest(work / "a")["items"][0], b = read_manifest(work / "b")["items"][0];
   EXPECT_EQ(a["id"], b["id"]);
@@ -170,9 +194,11 @@ TEST(Generate, FromAPictureMakesTheSamePictureAgain) {
 
 TEST(Generate, LeavesNoTraceOfThePromptWithoutMetadata) {
   TemporaryFolder work;
-  ASSERT_EQ(backlot(tiny({"--prompt", "confidential walrus", "--seed", "7", "-o", "a", "--no-metadata",
-                          "--set", "output.name={index}"}),
-                    {.folder = work.path()}).exit_code, 0);
+  ASSERT_EQ(backlot(tiny({"--prompt", "confidential walrus", "--seed", "7", "-o", "a",
+                          "--no-metadata", "--set", "output.name={index}"}),
+                    {.folder = work.path()})
+                .exit_code,
+            0);
   const std::string output = read_manifest(work / "a")["items"][0]["output"];
   EXPECT_EQ(read_file(work / "a" / output).find("walrus"), std::string::npos);
   EXPECT_THROW(read_backlot_metadata(work / "a" / output), LoadError);
@@ -182,10 +208,12 @@ TEST(Generate, SeveralSpecsGetARunFolderEach) {
   TemporaryFolder work;
   for (const std::string name : {"one", "two"})
     std::ofstream(work / (name + ".yaml"))
-        << "model: " << tiny_model << "\ndefaults: {width: 32, height: 32, steps: 1}\njobs: [{prompt: " << name
+        << "model: " << tiny_model
+        << "\ndefaults: {width: 32, height: 32, steps: 1}\njobs: [{prompt: " << name
         << ", seed: 1}]\n";
-  const auto result = backlot({"generate", "one.yaml", "two.yaml", "--device", "cpu", "--progress", "off"},
-                              {.folder = work.path()});
+  const auto result =
+      backlot({"generate", "one.yaml", "two.yaml", "--device", "cpu", "--progress", "off"},
+              {.folder = work.path()});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out, "out/one\nout/two\n");
 }
@@ -194,7 +222,8 @@ TEST(Generate, ReportsProgressAsEventsOnStandardError) {
   TemporaryFolder work;
   auto command = tiny({"--prompt", "a red fox", "--seed", "7", "-o", "a"});
   command.insert(command.end(), {"--progress", "json"});
-  command.erase(std::find(command.begin(), command.end(), "off") - 1, std::find(command.begin(), command.end(), "off") + 1);
+  command.erase(std::find(command.begin(), command.end(), "off") - 1,
+                std::find(command.begin(), command.end(), "off") + 1);
   const auto result = backlot(command, {.folder = work.path()});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   std::istringstream lines(result.err);
@@ -209,9 +238,10 @@ TEST(Generate, ReportsProgressAsEventsOnStandardError) {
 TEST(PocketModel, DrawsWhatThePromptNames) {
   TemporaryFolder work;
   const auto result =
-      backlot({"generate", "--model", pocket_model, "--prompt", "a red apple on a blue background", "--steps", "8",
-               "--guidance-scale", "3.5", "--seed", "3", "--dtype", "float32", "--device", "cpu", "--progress", "off",
-               "-o", "apple"}, {.folder = work.path()});
+      backlot({"generate", "--model", pocket_model, "--prompt", "a red apple on a blue background",
+               "--steps", "8", "--guidance-scale", "3.5", "--seed", "3", "--dtype", "float32",
+               "--device", "cpu", "--progress", "off", "-o", "apple"},
+              {.folder = work.path()});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const fs::path run = work / "apple";
   const Picture picture =
@@ -219,7 +249,8 @@ TEST(PocketModel, DrawsWhatThePromptNames) {
   const auto mean = [&](int64_t x0, int64_t x1, int64_t y0, int64_t y1, int channel) {
     double sum = 0;
     for (int64_t y = y0; y < y1; ++y)
-      for (int64_t x = x0; x < x1; ++x) sum += picture.rgb[static_cast<size_t>(3 * (y * picture.width + x) + channel)];
+      for (int64_t x = x0; x < x1; ++x)
+        sum += picture.rgb[static_cast<size_t>(3 * (y * picture.width + x) + channel)];
     return sum / static_cast<double>((x1 - x0) * (y1 - y0));
   };
   // Red in the middle, blue in the corner.
@@ -234,7 +265,8 @@ TEST(Models, ShowsParametersAndMemory) {
 }
 
 TEST(Models, TokenizesAnArrayOfStrings) {
-  const auto result = backlot({"models", "tokenize", pocket_model + "/tokenizer"}, {.input = R"(["a red apple", ""])"});
+  const auto result = backlot({"models", "tokenize", pocket_model + "/tokenizer"},
+                              {.input = R"(["a red apple", ""])"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const Json ids = Json::parse(result.out);
   ASSERT_EQ(ids.size(), 2u);

@@ -22,8 +22,9 @@ const std::string tiny_model = std::string(BACKLOT_TEST_DATA) + "/oracles/sdxl-b
 
 // `count` tiny pictures.
 void write_spec(const fs::path& file, int count, int steps = 2) {
-  std::ofstream(file) << "version: 1\nname: run\nmodel: " << tiny_model << "\ndefaults: {width: 32, height: 32, steps: "
-                      << steps << "}\njobs:\n  - {prompt: a red fox, seed: 1, count: " << count << "}\n";
+  std::ofstream(file) << "version: 1\nname: run\nmodel: " << tiny_model
+                      << "\ndefaults: {width: 32, height: 32, steps: " << steps
+                      << "}\njobs:\n  - {prompt: a red fox, seed: 1, count: " << count << "}\n";
 }
 
 std::vector<std::string> generate_command() {
@@ -60,7 +61,9 @@ TEST(Killed, FiftyTimesLosesNothingAndRepeatsNothing) {
     const size_t now = files_in(run / "images");
     EXPECT_GE(now, before) << "a kill took finished pictures along";
     before = now;
-    if (fs::exists(run / "manifest.json")) EXPECT_NO_THROW(read_manifest(run));
+    if (fs::exists(run / "manifest.json")) {
+      EXPECT_NO_THROW(read_manifest(run));
+    }
   }
   const auto last = backlot(generate_command(), {.folder = work.path()});
   EXPECT_EQ(last.exit_code, 0) << last.err;
@@ -98,8 +101,7 @@ TEST(Rerun, MakesExactlyTheDamagedAgain) {
   const fs::path run = work / "out" / "run";
   std::map<std::string, std::string> before;
   const Json manifest = read_manifest(run);
-  for (const auto& item : manifest["items"])
-    before[item["output"]] = item["started"];
+  for (const auto& item : manifest["items"]) before[item["output"]] = item["started"];
   std::set<std::string> damaged;
   for (size_t i : {1, 5, 9}) {
     const std::string output = manifest["items"][i]["output"];
@@ -115,7 +117,8 @@ TEST(Rerun, MakesExactlyTheDamagedAgain) {
   const Json again = read_manifest(run);
   for (const auto& item : again["items"]) {
     const std::string output = item["output"];
-    EXPECT_EQ(item["started"].get<std::string>() != before[output], damaged.contains(output)) << output;
+    EXPECT_EQ(item["started"].get<std::string>() != before[output], damaged.contains(output))
+        << output;
   }
 }
 
@@ -199,7 +202,8 @@ TEST(ReadOnlyOutput, IsSaidBeforeAnythingIsMade) {
   write_spec(work / "run.yaml", 2);
   SmallDisk disk(work / "out", "size=1m");
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system needs the privilege to mount";
-  ASSERT_EQ(::mount("tmpfs", (work / "out").c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, "size=1m"), 0);
+  ASSERT_EQ(::mount("tmpfs", (work / "out").c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, "size=1m"),
+            0);
   const auto result = backlot(generate_command(), {.folder = work.path()});
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_NE(result.err.find("Read-only"), std::string::npos) << result.err;
@@ -208,10 +212,11 @@ TEST(ReadOnlyOutput, IsSaidBeforeAnythingIsMade) {
 TEST(ClosedPipes, DoNotStopARun) {
   TemporaryFolder work;
   write_spec(work / "run.yaml", 10);
-  const auto result = run_program(
-      {"bash", "-c", "set -o pipefail; " + std::string(BACKLOT_BINARY) +
-       " generate run.yaml --device cpu --dtype float32 --progress plain 2>&1 | head -c 1 >/dev/null"},
-      {.folder = work.path()});
+  const auto result = run_program({"bash", "-c",
+                                   "set -o pipefail; " + std::string(BACKLOT_BINARY) +
+                                       " generate run.yaml --device cpu --dtype float32 --progress "
+                                       "plain 2>&1 | head -c 1 >/dev/null"},
+                                  {.folder = work.path()});
   (void)result;
   expect_complete(work / "out" / "run", 10);
 }

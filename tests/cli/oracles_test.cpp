@@ -37,8 +37,11 @@ Json spec_of(const Json& the_case, const fs::path& folder) {
     job.erase("seed");
   }
   const fs::path model = fs::weakly_canonical(folder / the_case["model"].get<std::string>());
-  return {{"version", 1}, {"name", "case"}, {"task", "text-to-image"},
-          {"model", model.string()}, {"jobs", Json::array({job})}};
+  return {{"version", 1},
+          {"name", "case"},
+          {"task", "text-to-image"},
+          {"model", model.string()},
+          {"jobs", Json::array({job})}};
 }
 
 void expect_same_picture(const fs::path& made, const fs::path& reference, int tolerance) {
@@ -62,8 +65,9 @@ TEST_P(Oracle, EqualsTheReference) {
   const Json the_case = Json::parse(read_file(folder / "case.json"));
   TemporaryFolder work;
   std::ofstream(work / "case.yaml") << spec_of(the_case, folder).dump(1);
-  const auto result = backlot({"generate", "case.yaml", "--device", "cpu", "--dtype", "float32",
-                               "--progress", "off"}, {.folder = work.path()});
+  const auto result = backlot(
+      {"generate", "case.yaml", "--device", "cpu", "--dtype", "float32", "--progress", "off"},
+      {.folder = work.path()});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const fs::path run = work / "out" / "case";
   const Json manifest = read_manifest(run);
@@ -77,7 +81,8 @@ TEST_P(Oracle, EqualsTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, Oracle, ::testing::ValuesIn(picture_cases()), [](const auto& info) {
   std::string name = info.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
   return name;
 });
 

@@ -24,7 +24,8 @@ class FakePipeline : public ImagePipeline {
   explicit FakePipeline(Behaviour& behaviour) : behaviour_(behaviour) {}
   std::vector<ImageResult> generate(std::span<const ImageRequest> batch, Progress&) override {
     for (const auto& request : batch) {
-      if (behaviour_.bad_seeds.contains(request.seed)) throw ItemError("", "bad seed", "take another");
+      if (behaviour_.bad_seeds.contains(request.seed))
+        throw ItemError("", "bad seed", "take another");
       if (behaviour_.hopeless.contains(request.seed) ||
           (!behaviour_.fits_untiled && !request.vae_tiling))
         throw OutOfMemory("", "out of memory", "make it smaller");
@@ -80,7 +81,7 @@ Plan plan_of(int64_t count, const fs::path& folder) {
     item.job = "job-1";
     item.model = "/models/fake";
     item.output = "images/" + std::to_string(i) + ".png";
-    item.parameters = Json{{"prompt", "p"}, {"seed", i},  {"steps", 1},
+    item.parameters = Json{{"prompt", "p"}, {"seed", i},   {"steps", 1},
                            {"width", 16},   {"height", 8}, {"guidance_scale", 5.0}};
     plan.items.push_back(std::move(item));
   }
@@ -90,7 +91,8 @@ Plan plan_of(int64_t count, const fs::path& folder) {
 Totals run(Behaviour& behaviour, int64_t count, RunnerOptions options = {}) {
   TemporaryFolder folder;
   const Plan plan = plan_of(count, folder / "run");
-  const RunInfo info{.backlot_version = "test", .models = {{"/models/fake", "f00d", {}}},
+  const RunInfo info{.backlot_version = "test",
+                     .models = {{"/models/fake", "f00d", {}}},
                      .base_seed = RunFolder::base_seed(plan.run_folder)};
   RunFolder run_folder = RunFolder::open(plan.run_folder, plan, info);
   FakeEngine engine(behaviour);

@@ -83,7 +83,8 @@ CommandResult Process::collect(int status) {
   return result;
 }
 
-CommandResult run_program(const std::vector<std::string>& arguments, const CommandOptions& options) {
+CommandResult run_program(const std::vector<std::string>& arguments,
+                          const CommandOptions& options) {
   return Process(arguments, options).wait();
 }
 

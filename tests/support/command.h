@@ -17,9 +17,9 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::filesystem::path folder;                     // where it runs; empty: here
-  std::map<std::string, std::string> environment;   // added to ours
-  std::string input;                                // standard input
+  std::filesystem::path folder;                    // where it runs; empty: here
+  std::map<std::string, std::string> environment;  // added to ours
+  std::string input;                               // standard input
 };
 
 // A running process. Its streams go to files, so that nothing blocks.
@@ -31,8 +31,8 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void send(int signal) const;
-  bool running();         // without waiting
-  CommandResult wait();   // reaps; call once
+  bool running();        // without waiting
+  CommandResult wait();  // reaps; call once
   pid_t pid() const { return pid_; }
 
  private:
@@ -45,7 +45,8 @@ class Process {
 };
 
 // BACKLOT_BINARY with these arguments, to its end.
-CommandResult backlot(const std::vector<std::string>& arguments, const CommandOptions& options = {});
+CommandResult backlot(const std::vector<std::string>& arguments,
+                      const CommandOptions& options = {});
 
 // Any program (the first argument), to its end.
 CommandResult run_program(const std::vector<std::string>& arguments,

@@ -17,7 +17,8 @@ inline Json read_manifest(const fs::path& run) {
   return Json::parse(read_file(run / "manifest.json"));
 }
 
-// Every item done once, every file there with the hash that the manifest says, nothing half-written.
+// Every item done once, every file there with the hash that the manifest says, nothing
+// half-written.
 inline void expect_complete(const fs::path& run, size_t items) {
   const Json manifest = read_manifest(run);
   ASSERT_EQ(manifest["items"].size(), items);
