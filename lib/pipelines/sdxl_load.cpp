@@ -117,8 +117,8 @@ at::ScalarType SdxlLoader::choose_dtype(Precision precision, at::Device device) 
     case Precision::automatic:
       break;
   }
-  // With these instructions a step in bfloat16 takes half to two thirds of the time that it takes in
-  // float32, measured on small and full-size models; without them oneDNN has to emulate it.
+  // With these instructions a step in bfloat16 takes half to two thirds of the time that it takes
+  // in float32, measured on small and full-size models; without them oneDNN has to emulate it.
   if (device.is_cpu()) return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
   return at::kBFloat16;
 }

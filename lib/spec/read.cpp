@@ -58,7 +58,8 @@ Value with(const Value& base, std::span<const Step> steps, const Value& value) {
     if (found != entries.end())
       found->value = with(found->value, steps.subspan(1), value);
     else
-      entries.push_back({step.key, Mark{value.mark().source}, with(Value(), steps.subspan(1), value)});
+      entries.push_back(
+          {step.key, Mark{value.mark().source}, with(Value(), steps.subspan(1), value)});
     return {base.is_map() ? base.mark() : value.mark(), std::move(entries)};
   }
   if (!base.is_list()) throw Problem{"there is no list to take an entry of", "check the path"};
