@@ -7,13 +7,14 @@
 #include "command.h"
 #include "fleet/batching.h"
 #include "fleet/devices.h"
-#include "fleet/memory.h"
 #include "generate.h"
 #include "log.h"
 #include "media/metadata.h"
 #include "model_store.h"
+#include "spec/alternatives.h"
 #include "spec/fields.h"
 #include "version.h"
+#include "weights/memory.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
@@ -29,14 +30,16 @@ std::string model_for_picture(const Json& record, const std::string& picture) {
                    "give --model DIR, or point BACKLOT_MODELS at the folder that holds it");
 }
 
+std::optional<std::string> variant_of(const Json& parameters) {
+  const Json variant = parameters.value("variant", Json());
+  return variant.is_string() ? std::optional(variant.get<std::string>()) : std::nullopt;
+}
+
 void warn_of_other_model(const Json& record, const std::string& model, const std::string& picture) {
   const std::string made_with =
       record.contains("model") ? record["model"].value("fingerprint", "") : "";
   if (made_with.empty()) return;
-  std::optional<std::string> variant;
-  if (const auto& parameters = record["parameters"];
-      parameters.contains("variant") && parameters["variant"].is_string())
-    variant = parameters["variant"].get<std::string>();
+  const auto variant = variant_of(record.value("parameters", Json::object()));
   if (fingerprint(ModelFolder::open(model), variant) != made_with)
     log_warning(picture + ": was made with other weights than " + model +
                 "; expect another picture");
@@ -48,10 +51,19 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
   std::string prompt;
   const Json parameters = record.value("parameters", Json::object());
   for (const auto& [name, value] : parameters.items()) {
-    if (name == "prompt" && value.is_string())
-      prompt = value;
-    else if (find_field(name) && !value.is_null())
-      fields[name] = value;
+    const Field* field = find_field(name);
+    if (!field || value.is_null() || options.fields.contains(name)) continue;
+    if (name == "vae")
+      throw UsageError(options.from, "was made with another VAE than the model's",
+                       "give --vae DIR, the folder of " + value.value("path", std::string("it")));
+    // A picture's prompt is final: braces in it are no alternatives.
+    const Json literal = field->alternatives && value.is_string()
+                             ? Json(escape_alternatives(value.get<std::string>()))
+                             : value;
+    if (name == "prompt")
+      prompt = literal.is_string() ? literal.get<std::string>() : "";
+    else
+      fields[name] = literal;
   }
   for (const auto& [name, text] : options.fields) fields[name] = text;
   if (!fields.contains("model")) fields["model"] = model_for_picture(record, options.from);
@@ -102,6 +114,13 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
   if (std::none_of(info.models.begin(), info.models.end(), known))
     info.models.push_back({path, facts.fingerprint, model.licence()});
   return facts;
+}
+
+MemoryNeed memory_need(const Item& item, const std::string& dtype) {
+  const ImageRequest request = image_request(item);
+  return backlot::memory_need(ModelFolder::open(item.model), variant_of(item.parameters),
+                              dtype == "float32" ? 4 : 2, request.width, request.height,
+                              request.guidance_scale > 1);
 }
 
 std::string shown(const Json& value) {
@@ -172,7 +191,7 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
     print_result(fmt::format("  model {}", first.model.filename().string()));
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
-      const MemoryNeed need = memory_need(one, options.dtype == "float32" ? 4 : 2);
+      const MemoryNeed need = memory_need(one, options.dtype);
       print_result(
           fmt::format("    {} × {}x{}, {} steps, scheduler {}: weights {}, and about {} for each "
                       "picture made together",

@@ -12,6 +12,7 @@
 #include "pipelines/picture.h"
 #include "pipelines/sdxl_pipeline.h"
 #include "pipelines/tensor_errors.h"
+#include "weights/memory.h"
 
 namespace backlot {
 namespace {
@@ -199,33 +200,18 @@ std::string SdxlPipeline::dtype() const {
   }
 }
 
-uint64_t SdxlPipeline::denoise_bytes(int64_t width, int64_t height, bool guidance) const {
-  const auto& config = parts_.unet.config();
-  const int64_t reduction = parts_.vae.config().reduction();
-  int64_t pixels = (width / reduction) * (height / reduction);
-  int64_t skips = 0, widest = 0;
-  for (const auto& level : config.levels) {
-    skips += (level.resnets + 1) * level.channels * pixels;
-    // A block holds its input with a skip, a normalised copy and two results; the gated layer of a
-    // transformer is eight times as wide as its tokens.
-    const bool attends = level.down_transformers + level.up_transformers > 0;
-    widest = std::max(widest, (attends ? 16 : 8) * level.channels * pixels);
-    pixels /= 4;
-  }
-  const int64_t values = (skips + widest) * (guidance ? 2 : 1);
-  return static_cast<uint64_t>(values) * at::elementSize(parts_.unet.dtype());
-}
-
 uint64_t SdxlPipeline::decode_bytes(int64_t width, int64_t height) const {
-  const auto& channels = parts_.vae.config().block_out_channels;
-  // The widest map at full size is the input of the last block; four of its kind live at once.
-  const int64_t widest = channels[channels.size() > 1 ? 1 : 0];
-  return static_cast<uint64_t>(4 * widest * width * height) * at::elementSize(parts_.vae.dtype());
+  return picture_bytes({}, parts_.vae.config().block_out_channels,
+                       static_cast<int64_t>(at::elementSize(parts_.vae.dtype())), width, height,
+                       false);
 }
 
 uint64_t SdxlPipeline::bytes_per_item(int64_t width, int64_t height, bool guidance) const {
-  return std::max(denoise_bytes(width, height, guidance), decode_bytes(width, height)) +
-         static_cast<uint64_t>(3 * width * height);
+  std::vector<int64_t> channels;
+  for (const auto& level : parts_.unet.config().levels) channels.push_back(level.channels);
+  return picture_bytes(channels, parts_.vae.config().block_out_channels,
+                       static_cast<int64_t>(at::elementSize(parts_.unet.dtype())), width, height,
+                       guidance);
 }
 
 }  // namespace backlot

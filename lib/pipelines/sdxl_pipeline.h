@@ -47,7 +47,6 @@ class SdxlPipeline final : public ImagePipeline {
                      std::span<const EncodedPrompt> prompts, Progress& progress) const;
   std::vector<Picture> decode(const at::Tensor& latents, bool tiled, int64_t decoded, int64_t total,
                               Progress& progress) const;
-  uint64_t denoise_bytes(int64_t width, int64_t height, bool guidance) const;
   uint64_t decode_bytes(int64_t width, int64_t height) const;
 
   SdxlParts parts_;
