@@ -36,7 +36,10 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
 }
 
 void declare_common_options(CLI::App& app, GenerateOptions& options) {
-  app.add_option("-o,--output", options.output, "the run folder itself (else OUTPUT.DIR/NAME)");
+  app.add_option("-o,--output", options.output, "the run folder itself (else OUTPUT.DIR/NAME)")
+      ->check([](const std::string& text) {
+        return text.empty() ? std::string("is empty; name the run folder") : std::string();
+      });
   app.add_option("--set", options.sets, "override a value of the spec: path=value");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
   app.add_option("--dtype", options.dtype, "float32, bfloat16, float16 or auto");
@@ -158,6 +161,13 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   std::vector<PreparedRun> runs;
   for (auto& document : read_documents(options))
     runs.push_back(prepare_run(std::move(document), options));
+  for (size_t i = 0; i < runs.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (runs[i].plan.run_folder == runs[j].plan.run_folder)
+        throw UsageError(
+            options.specs[i],
+            fmt::format("would go into {}, as {} does", runs[i].shown_folder, options.specs[j]),
+            "give one of them another name: (or --set name=…), or run them singly");
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options);
     return ExitCode::done;

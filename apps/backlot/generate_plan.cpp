@@ -10,6 +10,7 @@
 #include "generate.h"
 #include "log.h"
 #include "media/metadata.h"
+#include "media/picture_io.h"
 #include "model_store.h"
 #include "spec/alternatives.h"
 #include "spec/fields.h"
@@ -72,8 +73,16 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
     log_warning(options.from +
                 ": carries no backlot record; its parameters are read from the "
                 "text of another program and may be incomplete");
-  return quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
-                    options.sets);
+  SpecDocument document = quick_spec(
+      fields, options.prompts.empty() ? std::vector{prompt} : options.prompts, options.sets);
+  const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
+  const std::string extension = fs::path(options.from).extension().string();
+  const auto kind = picture_kind(extension.empty() ? "" : extension.substr(1));
+  if (kind && std::none_of(options.sets.begin(), options.sets.end(), sets_format))
+    document.output.format = *kind == PictureKind::png    ? "png"
+                             : *kind == PictureKind::jpeg ? "jpeg"
+                                                          : "webp";
+  return document;
 }
 
 SpecDocument document_from_options(const GenerateOptions& options) {
@@ -181,7 +190,7 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
     for (const Item* item : items)
       out["plan"].push_back(
           {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
-    return print_result(out.dump(2));
+    return print_result(out.dump());
   }
   print_result(
       fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
@@ -201,6 +210,11 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
                           ? shown(one.parameters["scheduler"])
                           : "of the model",
                       human_bytes(need.weights), human_bytes(need.per_picture)));
+      if (options.device != "cuda" && need.weights + need.per_picture > device.free_bytes)
+        print_result(
+            fmt::format("      more than the {} that are free here: make it smaller, or take a "
+                        "machine with more memory",
+                        human_bytes(device.free_bytes)));
     }
   }
   constexpr size_t most_shown = 20;

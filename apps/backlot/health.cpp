@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "base/json.h"
@@ -26,7 +27,13 @@ Json describe(const Device& device) {
 // Everything that could keep work from starting, each with its mend.
 std::vector<std::string> problems_with(const std::optional<TorchFolder>& torch) {
   std::vector<std::string> problems;
-  if (!torch)
+  const char* named = std::getenv("BACKLOT_TORCH");
+  if (!torch && named && *named)
+    problems.push_back(
+        fmt::format("BACKLOT_TORCH={} holds no lib/libtorch_cpu.so; name the folder of "
+                    "a torch or LibTorch 2.11, or unset the variable",
+                    named));
+  else if (!torch)
     problems.push_back(
         "LibTorch not found; run scripts/setup.sh, 'pip install torch==2.11.0', or "
         "point BACKLOT_TORCH at a torch or LibTorch 2.11 folder");

@@ -32,4 +32,12 @@ std::vector<fs::path> list_models() {
   return models;
 }
 
+fs::path find_model(const std::string& name) {
+  std::error_code error;
+  if (fs::exists(name, error)) return name;
+  for (const auto& model : list_models())
+    if (model.filename() == name || model.stem() == name) return model;
+  return name;
+}
+
 }  // namespace backlot

@@ -11,4 +11,8 @@ namespace backlot {
 // models folder, each once.
 std::vector<std::filesystem::path> list_models();
 
+// `name` as a path, if it is there, else the model of that name among list_models(); `name` as it
+// stands if there is neither.
+std::filesystem::path find_model(const std::string& name);
+
 }  // namespace backlot

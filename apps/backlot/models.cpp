@@ -7,8 +7,11 @@
 #include "base/text.h"
 #include "command.h"
 #include "model_store.h"
+#include "schedulers/names.h"
+#include "text/clip_tokenizer.h"
 #include "text/tokenize_folder.h"
 #include "weights/inspect.h"
+#include "weights/model_folder.h"
 
 namespace backlot {
 namespace {
@@ -45,29 +48,56 @@ void print_summary(const ModelSummary& model) {
 
 ExitCode list(const ModelsOptions& options) {
   Json all = Json::array();
-  for (const auto& path : list_models()) {
-    const ModelSummary model = inspect_model(path);
-    all.push_back(to_json(model));
-    if (!options.json)
-      print_result(fmt::format("{}  {}, {} parameters{}", path.string(), model.pipeline_class,
-                               grouped(model.parameters()),
-                               model.problems.empty() ? "" : ", damaged"));
+  const auto paths = list_models();
+  for (const auto& path : paths) {
+    try {
+      const ModelSummary model = inspect_model(path);
+      all.push_back(to_json(model));
+      if (!options.json)
+        print_result(fmt::format("{}  {}, {} parameters{}", path.string(), model.pipeline_class,
+                                 grouped(model.parameters()),
+                                 model.problems.empty() ? "" : ", damaged"));
+    } catch (const LoadError& error) {
+      // One damaged model must not hide the others.
+      all.push_back({{"path", path.string()}, {"problems", {error.what()}}});
+      if (!options.json) print_result(fmt::format("{}  damaged: {}", path.string(), error.what()));
+    }
   }
   if (options.json) print_result(all.dump(2));
-  if (all.empty() && !options.json)
+  if (paths.empty() && !options.json)
     throw EnvironmentError("models", "none found below $BACKLOT_MODELS or ./models",
                            "point BACKLOT_MODELS at the folder that holds your model folders");
   return ExitCode::done;
 }
 
+// What a pipeline reads besides configs and weights: vocabularies, and the scheduler's options.
+void check_companions(ModelSummary& model) {
+  if (!model.pipeline_class.starts_with("StableDiffusionXL")) return;
+  const auto check = [&](const auto& read) {
+    try {
+      read();
+    } catch (const Error& error) {
+      model.problems.push_back(error.what());
+    }
+  };
+  const ModelFolder folder = ModelFolder::open(model.path);
+  for (const char* tokenizer : {"tokenizer", "tokenizer_2"})
+    check([&] { ClipTokenizer::load(folder.tokenizer_folder(tokenizer)); });
+  check([&] { resolve_scheduler_config(Json(), folder.config("scheduler")); });
+}
+
 ExitCode show(const ModelsOptions& options) {
-  const ModelSummary model = inspect_model(options.path, options.variant);
+  ModelSummary model = inspect_model(find_model(options.path), options.variant);
+  check_companions(model);
   if (options.json)
     print_result(to_json(model).dump(2));
   else if (options.action == "show" || !model.problems.empty())
     print_summary(model);
   else
-    print_result(fmt::format("{}: sound", options.path));
+    print_result(
+        fmt::format("{}: files, configs, vocabularies and scheduler are sound (tensor names "
+                    "and shapes are checked when it is loaded)",
+                    options.path));
   return model.problems.empty() ? ExitCode::done : ExitCode::environment;
 }
 

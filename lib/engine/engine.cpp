@@ -28,6 +28,7 @@ at::Device parse_device(const std::string& name) {
   }
   if (device.type() != at::kCUDA) throw bad("only cpu and cuda are supported");
   if (!at::hasCUDA()) throw bad("LibTorch sees no CUDA device");
+  at::globalContext().lazyInitDevice(at::kCUDA);
   const int count = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
   const int index = device.has_index() ? device.index() : 0;
   if (index >= count) throw bad(fmt::format("only {} CUDA device(s) here", count));

@@ -107,11 +107,14 @@ void Runner::run_batches(ImagePipeline& pipeline, const BatchGroup& group) {
       pipeline.bytes_per_item(request.width, request.height, request.guidance_scale > 1);
   int64_t limit = choose_batch_size(options_.batch_size, need, engine_.device().free_bytes,
                                     most_in_batch(device_), std::ssize(group.items));
+  // One picture that will not fit is decoded in tiles from the start: on a CPU nothing says "out of
+  // memory" before the kernel ends the process.
+  const bool tiled = need > engine_.device().free_bytes;
   for (size_t at = 0; at < group.items.size();) {
     if (stop_.requested()) throw Interrupted();
     const size_t size = std::min<size_t>(static_cast<size_t>(limit), group.items.size() - at);
     const auto begin = group.items.begin() + static_cast<std::ptrdiff_t>(at);
-    run_batch(pipeline, {begin, begin + static_cast<std::ptrdiff_t>(size)}, false, 1, limit);
+    run_batch(pipeline, {begin, begin + static_cast<std::ptrdiff_t>(size)}, tiled, 1, limit);
     at += size;
   }
 }

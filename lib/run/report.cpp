@@ -132,8 +132,9 @@ fs::path build_report(const fs::path& run_folder) {
   const fs::path source = run_folder / "manifest.json";
   const auto text = root.read("manifest.json", max_manifest_bytes);
   if (!text)
-    throw EnvironmentError(source.string(), "no such file",
-                           "name a run folder that has a manifest");
+    throw EnvironmentError(
+        source.string(), "no such file",
+        "name a run folder; if its manifest was removed, run its job again, which writes it anew");
   const Json manifest = Json::parse(*text, nullptr, false);
   if (manifest.is_discarded())
     throw EnvironmentError(source.string(), "is damaged", "run the job again to renew it");

@@ -3,6 +3,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "base/sha256.h"
 #include "spec/expansion.h"
@@ -52,6 +53,10 @@ class Planner {
     const auto found = vaes_.find(written);
     if (found != vaes_.end()) return found->second;
     const fs::path folder = find_model(document_, written, value.mark);
+    if (!fs::exists(folder / "config.json") && fs::exists(folder / "vae" / "config.json"))
+      throw LoadError(document_.sources.where(value.mark),
+                      fmt::format("{} is a whole model, not an autoencoder", folder.string()),
+                      fmt::format("give its folder {}", (folder / "vae").string()));
     const fs::path named = folder.has_filename() ? folder : folder.parent_path();
     return vaes_
         .emplace(

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/install.h"
 #include "base/sha256.h"
 
 namespace backlot {
@@ -55,6 +56,13 @@ fs::path find_model(const SpecDocument& document, const std::string& written, Ma
   if (named) {
     const fs::path there = fs::absolute(fs::path(models) / written).lexically_normal();
     if (fs::exists(there, unreadable)) return there;
+  }
+  // A bare name may also be one of ./models or of those that were installed with backlot.
+  if (fs::path(written).is_relative() && !fs::path(written).has_parent_path()) {
+    if (const fs::path there = fs::absolute(fs::path("models") / written);
+        fs::exists(there, unreadable))
+      return there;
+    if (const auto shipped = shipped_file(fs::path("models") / written)) return *shipped;
   }
   throw LoadError(document.sources.where(mark),
                   fmt::format("there is no model at {}", here.string()),

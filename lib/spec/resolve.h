@@ -9,7 +9,8 @@
 namespace backlot {
 
 // The folder or checkpoint file that `written` means: relative to the spec's folder, else a name
-// under $BACKLOT_MODELS. Absolute. Throws LoadError at `mark` if there is neither.
+// under $BACKLOT_MODELS, a bare name also under ./models and the installed models. Absolute. Throws
+// LoadError at `mark` if there is neither.
 std::filesystem::path find_model(const SpecDocument& document, const std::string& written,
                                  Mark mark);
 

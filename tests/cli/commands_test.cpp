@@ -258,6 +258,63 @@ TEST(PocketModel, DrawsWhatThePromptNames) {
   EXPECT_GT(mean(0, 10, 0, 10, 2), mean(0, 10, 0, 10, 0) + 30);
 }
 
+// A copy of the tiny model that a test may damage.
+fs::path copy_of_tiny_model(const fs::path& to) {
+  fs::copy(tiny_model, to, fs::copy_options::recursive);
+  for (const auto& entry : fs::recursive_directory_iterator(to))
+    fs::permissions(entry, fs::perms::owner_write, fs::perm_options::add);
+  return to;
+}
+
+struct Damage {
+  std::string name, file, says;
+  void (*inflict)(const fs::path& file);
+};
+
+class DamagedModel : public ::testing::TestWithParam<Damage> {};
+
+TEST_P(DamagedModel, IsNamedBeforeAnythingIsMade) {
+  const Damage& damage = GetParam();
+  TemporaryFolder work;
+  const fs::path model = copy_of_tiny_model(work / "model");
+  damage.inflict(model / damage.file);
+  const auto result = backlot({"generate", "--model", model.string(), "--prompt", "p", "--steps",
+                               "1", "--device", "cpu", "--progress", "off", "-o", "run"},
+                              {.folder = work.path()});
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_NE(result.err.find(damage.says), std::string::npos) << result.err;
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  EXPECT_FALSE(fs::exists(work / "run" / "images"));
+}
+
+const char unet_file[] = "unet/diffusion_pytorch_model.safetensors";
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, DamagedModel,
+    ::testing::Values(
+        Damage{"truncated", unet_file, unet_file,
+               [](const fs::path& file) { fs::resize_file(file, fs::file_size(file) / 2); }},
+        Damage{"empty", unet_file, unet_file,
+               [](const fs::path& file) { fs::resize_file(file, 0); }},
+        Damage{"gone", unet_file, "unet", [](const fs::path& file) { fs::remove(file); }},
+        Damage{"header", unet_file, unet_file,
+               [](const fs::path& file) {
+                 std::fstream(file, std::ios::in | std::ios::out).write("\xff\xff\xff\xff", 4);
+               }},
+        Damage{"other_shape", "unet/config.json", "conv_in",
+               [](const fs::path& file) {
+                 Json config = Json::parse(read_file(file));
+                 config["block_out_channels"] = {16, 16, 24};
+                 std::ofstream(file) << config;
+               }},
+        Damage{"broken_config", "vae/config.json",
+               "vae/config.json:", [](const fs::path& file) { std::ofstream(file) << "{\"a\": "; }},
+        Damage{"broken_index", "model_index.json", "model_index.json",
+               [](const fs::path& file) { std::ofstream(file) << "[]"; }},
+        Damage{"no_vocabulary", "tokenizer/merges.txt", "tokenizer",
+               [](const fs::path& file) { fs::remove(file); }}),
+    [](const auto& info) { return info.param.name; });
+
 TEST(Models, ShowsParametersAndMemory) {
   const auto result = backlot({"models", "show", pocket_model});
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -128,24 +128,48 @@ TEST_P(Signalled, StopsWithinFiveSecondsAndGoesOnLater) {
   const auto [signal, code] = GetParam();
   TemporaryFolder work;
   write_spec(work / "run.yaml", 400, 4);
-  Process process(with_binary(generate_command()), {.folder = work.path()});
   const fs::path run = work / "out" / "run";
-  while (files_in(run / "images") < 3 && process.running()) std::this_thread::sleep_for(10ms);
-  process.send(signal);
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = process.wait();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
-  EXPECT_EQ(result.exit_code, code) << result.err;
-  const Json manifest = read_manifest(run);
-  EXPECT_GE(manifest["totals"]["done"].get<int>(), 3);
-  EXPECT_EQ(manifest["totals"]["done"].get<size_t>(), files_in(run / "images"));
+  std::mt19937 random(static_cast<unsigned>(signal));
+  for (int round = 0; round < 4; ++round) {
+    const size_t before = files_in(run / "images");
+    Process process(with_binary(generate_command()), {.folder = work.path()});
+    while (files_in(run / "images") < before + 2 && process.running())
+      std::this_thread::sleep_for(5ms);
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 50));
+    process.send(signal);
+    const auto start = std::chrono::steady_clock::now();
+    const auto result = process.wait();
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+    EXPECT_EQ(result.exit_code, code) << result.err;
+    const Json manifest = read_manifest(run);
+    EXPECT_GE(manifest["totals"]["done"].get<size_t>(), before + 2);
+    EXPECT_EQ(manifest["totals"]["done"].get<size_t>(), files_in(run / "images"));
+  }
   write_spec(work / "run.yaml", 20, 4);
   EXPECT_EQ(backlot(generate_command(), {.folder = work.path()}).exit_code, 0);
   expect_complete(run, 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Signalled,
-                         ::testing::Values(std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}));
+                         ::testing::Values(std::pair{SIGINT, 130}, std::pair{SIGTERM, 143},
+                                           std::pair{SIGHUP, 143}));
+
+TEST(SecondSignal, EndsAtOnceAndLosesNothing) {
+  TemporaryFolder work;
+  // Steps enough that the batch in hand can't end by itself.
+  write_spec(work / "run.yaml", 8, 900);
+  Process process(with_binary(generate_command()), {.folder = work.path()});
+  while (!fs::exists(work / "out" / "run" / "manifest.json") && process.running())
+    std::this_thread::sleep_for(5ms);
+  process.send(SIGTERM);
+  process.send(SIGTERM);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(process.wait().exit_code, 143);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 2s);
+  write_spec(work / "run.yaml", 8);
+  EXPECT_EQ(backlot(generate_command(), {.folder = work.path()}).exit_code, 0);
+  expect_complete(work / "out" / "run", 8);
+}
 
 TEST(TwoProcesses, TheSecondSaysSoAndStops) {
   TemporaryFolder work;
@@ -212,13 +236,31 @@ TEST(ReadOnlyOutput, IsSaidBeforeAnythingIsMade) {
 TEST(ClosedPipes, DoNotStopARun) {
   TemporaryFolder work;
   write_spec(work / "run.yaml", 10);
-  const auto result = run_program({"bash", "-c",
-                                   "set -o pipefail; " + std::string(BACKLOT_BINARY) +
-                                       " generate run.yaml --device cpu --dtype float32 --progress "
-                                       "plain 2>&1 | head -c 1 >/dev/null"},
-                                  {.folder = work.path()});
-  (void)result;
+  const std::string command = std::string(BACKLOT_BINARY) +
+                              " generate run.yaml --device cpu --dtype float32 --progress plain";
+  run_program({"bash", "-c", command + " 2>&1 | head -c 1 >/dev/null"}, {.folder = work.path()});
   expect_complete(work / "out" / "run", 10);
+}
+
+TEST(FullLog, DoesNotStopARun) {
+  TemporaryFolder work;
+  write_spec(work / "run.yaml", 4);
+  const std::string command = std::string(BACKLOT_BINARY) +
+                              " generate run.yaml --device cpu --dtype float32 --progress plain";
+  const auto result =
+      run_program({"bash", "-c", command + " 2>/dev/full"}, {.folder = work.path()});
+  EXPECT_EQ(result.exit_code, 0);
+  expect_complete(work / "out" / "run", 4);
+}
+
+TEST(UnwritableResults, AreNoSuccess) {
+  TemporaryFolder work;
+  write_spec(work / "run.yaml", 1);
+  const std::string command = std::string(BACKLOT_BINARY) +
+                              " generate run.yaml --device cpu --dtype float32 --progress off";
+  const auto result = run_program({"bash", "-c", command + " >/dev/full"}, {.folder = work.path()});
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  expect_complete(work / "out" / "run", 1);
 }
 
 }  // namespace
