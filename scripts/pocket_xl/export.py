@@ -1,4 +1,5 @@
 """The trained parts as a diffusers folder, a sheet of samples, and timings."""
+import json
 import time
 
 import numpy as np
@@ -31,8 +32,13 @@ def make_pipeline(args, net, factor):
 
 
 def use_published_forms(folder, work):
-    """Names and tokenizer files as published SDXL folders have them, whatever transformers writes."""
+    """Names and files as published SDXL folders have them, whatever diffusers and transformers write."""
     from safetensors.torch import load_file, save_file
+    config_file = folder / "scheduler/scheduler_config.json"
+    config = json.loads(config_file.read_text())
+    # Of no use to Euler, but DDIM and PNDM laid over this config need them.
+    config.update(clip_sample=False, set_alpha_to_one=False, skip_prk_steps=True)
+    config_file.write_text(json.dumps(dict(sorted(config.items())), indent=1) + "\n")
     path = str(folder / "text_encoder/model.safetensors")
     tensors = {name if name.startswith("text_model.") else "text_model." + name: tensor
                for name, tensor in load_file(path).items()}
