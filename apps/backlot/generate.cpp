@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
+
 #include "base/time.h"
 #include "command.h"
 #include "engine/loader.h"
@@ -85,6 +88,16 @@ void report_findings(const RunFolder& folder) {
   const Findings& found = folder.findings();
   for (const auto& output : found.missing) log_warning(output + ": was gone; it is made again");
   for (const auto& output : found.damaged) log_warning(output + ": was damaged; it is made again");
+  // What lies under the name of an item still to be made belongs to an earlier spec.
+  std::set<std::string> known(found.damaged.begin(), found.damaged.end());
+  const auto replaced = std::ranges::count_if(folder.pending(), [&](const Item* item) {
+    return !known.contains(item->output) && fs::exists(folder.path() / item->output);
+  });
+  if (replaced > 0)
+    log_warning(
+        fmt::format("{} picture(s) of an earlier spec have names that new ones take; they "
+                    "are replaced (another output.name keeps both)",
+                    replaced));
   if (!found.leftover.empty())
     log_info(fmt::format("{} picture(s) of items that the spec no longer has stay as they are",
                          found.leftover.size()));

@@ -265,7 +265,7 @@ Json check_sampler(const Field& field, const Json& value) {
   try {
     check_scheduler(value);
   } catch (const SpecError& error) {
-    throw Problem{": " + error.problem(), error.mend()};
+    throw Problem{"is refused: " + error.problem(), error.mend()};
   }
   return value;
 }
