@@ -245,6 +245,28 @@ std::string join_surrogates(std::string_view text) {
   return out;
 }
 
+// The parser's words name its grammar; most slips are one of three, seen in the line or before it.
+std::string syntax_mend(std::string_view text, uint32_t line_number) {
+  uint32_t number = 1;
+  for (const auto& line : split(text, '\n')) {
+    if (number > line_number) break;
+    const bool near = number + 1 >= line_number;
+    const std::string_view words = trim(line);
+    if (near && line.find('\t') < line.find_first_not_of(" \t"))
+      return "indent with spaces: YAML takes no tabs there";
+    const size_t colon = words.find(": ");
+    if (near && colon != std::string_view::npos) {
+      const std::string_view value = trim(words.substr(colon + 2));
+      const bool quoted = value.starts_with('"') || value.starts_with('\'');
+      const bool later_colon = value.find(": ") != std::string_view::npos;
+      if (!quoted && !value.starts_with('[') && (value.starts_with('{') || later_colon))
+        return "put text that holds ':' or starts with '{' into quotes, or mend the syntax here";
+    }
+    ++number;
+  }
+  return "mend the syntax here or just before";
+}
+
 }  // namespace
 
 Value read_yaml(std::string_view text, const Sources& sources, uint32_t source) {
@@ -269,7 +291,7 @@ Value read_yaml(std::string_view text, const Sources& sources, uint32_t source) 
     if (!error.mark.is_null())
       mark = {source, static_cast<uint32_t>(error.mark.line + 1),
               static_cast<uint32_t>(error.mark.column + 1)};
-    sources.fail(mark, "not valid YAML: " + error.msg, "mend the syntax here or just before");
+    sources.fail(mark, "not valid YAML: " + error.msg, syntax_mend(text, mark.line));
   }
   if (!builder.root)
     sources.fail({source, 1, 1}, "the file is empty", "docs/jobspec.md shows the smallest spec");
