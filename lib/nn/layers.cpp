@@ -38,14 +38,32 @@ Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
       bias_(w("bias", {out})),
       stride_(shape.stride),
       padding_(shape.padding) {
-  weight_ = blocked::serves(weight_) ? blocked::conv2d_weight(weight_, stride_, padding_)
-                                     : weight_.contiguous(at::MemoryFormat::ChannelsLast);
+  if (shape.kernel == 3 && stride_ == 1 && padding_ == 1) {
+    winograd_ = WinogradConv::make(weight_, bias_, kernels::Enlarge::no);
+  }
+  if (winograd_) {
+    weight_.reset();
+  } else {
+    weight_ = blocked::serves(weight_) ? blocked::conv2d_weight(weight_, stride_, padding_)
+                                       : weight_.contiguous(at::MemoryFormat::ChannelsLast);
+  }
 }
 
 Tensor Conv2d::operator()(const Tensor& x) const {
+  if (winograd_) return (*winograd_)(x);
   return weight_.is_mkldnn()
              ? blocked::conv2d(x, weight_, bias_, stride_, padding_)
              : at::conv2d(x, weight_, bias_, {stride_, stride_}, {padding_, padding_});
+}
+
+Tensor Conv2d::shifted(const Tensor& x, const Tensor& shift) const {
+  if (winograd_) return (*winograd_)(x, &shift);
+  return (*this)(x).add_(shift.unsqueeze(-1).unsqueeze(-1));
+}
+
+Tensor Conv2d::plus(const Tensor& x, const Tensor& residual) const {
+  if (winograd_) return (*winograd_)(x, nullptr, &residual);
+  return (*this)(x).add_(residual);
 }
 
 Conv1x1::Conv1x1(const Weights& w, int64_t in, int64_t out)

@@ -2,8 +2,9 @@
 // Pictures and feature maps are [B, C, H, W] in channels-last memory, tokens are [B, L, C]: one is
 // a view of the other, so nothing is transposed between convolutions and attention.
 //
-// On the CPU a layer keeps its weights only in the blocked layout of oneDNN's kernels, made once
-// when it is bound; elsewhere, and in dtypes that oneDNN does not take there, as they come.
+// On the CPU a layer keeps its weights only in the layout of the kernels that it runs on, made once
+// when it is bound: our own for 3x3 convolutions in bfloat16, oneDNN's for the rest; elsewhere, and
+// in dtypes that those do not take, as they come.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,11 +12,10 @@
 #include <initializer_list>
 #include <optional>
 
+#include "nn/winograd.h"
 #include "weights/weights.h"
 
 namespace backlot {
-
-using at::Tensor;
 
 enum class Bias { learned, none };
 
@@ -55,10 +55,17 @@ class Conv2d {
   // x: [B, in, H, W] -> [B, out, H', W']
   Tensor operator()(const Tensor& x) const;
 
-  at::ScalarType dtype() const { return weight_.scalar_type(); }
+  // With shift added to every pixel: [B, out]
+  Tensor shifted(const Tensor& x, const Tensor& shift) const;
+
+  // With residual added: [B, out, H', W']
+  Tensor plus(const Tensor& x, const Tensor& residual) const;
+
+  at::ScalarType dtype() const { return bias_.scalar_type(); }
 
  private:
-  Tensor weight_, bias_;  // blocked, or [out, in, kernel, kernel]; [out]
+  std::optional<WinogradConv> winograd_;
+  Tensor weight_, bias_;  // undefined, blocked, or [out, in, kernel, kernel]; [out]
   int64_t stride_, padding_;
 };
 

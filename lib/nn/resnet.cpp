@@ -14,13 +14,18 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetShape& shape)
 }
 
 Tensor ResnetBlock2D::operator()(const Tensor& x, const Tensor* shift) const {
-  auto h = conv1(norm1.silu(x));
-  if (shift) h.add_(shift->unsqueeze(-1).unsqueeze(-1));
-  h = conv2(norm2.silu(h));
-  return h.add_(conv_shortcut ? (*conv_shortcut)(x) : x);
+  auto h = norm1.silu(x);
+  h = shift ? conv1.shifted(h, *shift) : conv1(h);
+  return conv2.plus(norm2.silu(h), conv_shortcut ? (*conv_shortcut)(x) : x);
 }
 
+Upsample2D::Upsample2D(const Weights& w, int64_t channels)
+    : conv(w / "conv", channels, channels),
+      doubling(WinogradConv::make((w / "conv")("weight", {channels, channels, 3, 3}),
+                                  (w / "conv")("bias", {channels}), kernels::Enlarge::twice)) {}
+
 Tensor Upsample2D::operator()(const Tensor& x, int64_t height, int64_t width) const {
+  if (doubling && height == 2 * x.size(2) && width == 2 * x.size(3)) return (*doubling)(x);
   return conv(at::upsample_nearest2d(x, {height, width}));
 }
 

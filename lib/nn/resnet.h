@@ -33,11 +33,12 @@ struct ResnetBlock2D {
 
 // Nearest-neighbour enlargement to [height, width], then a convolution.
 struct Upsample2D {
-  Upsample2D(const Weights& w, int64_t channels) : conv(w / "conv", channels, channels) {}
+  Upsample2D(const Weights& w, int64_t channels);
 
   Tensor operator()(const Tensor& x, int64_t height, int64_t width) const;
 
   Conv2d conv;
+  std::optional<WinogradConv> doubling;  // both in one, to exactly twice the size
 };
 
 }  // namespace backlot
