@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "engine/entry.h"
+#include "engine/memory_pool.h"
 #include "pipelines/sdxl.h"
 
 namespace backlot {
@@ -40,6 +41,7 @@ class TorchEngine : public Engine {
   explicit TorchEngine(const EngineOptions& options) : device_(parse_device(options.device)) {
     threads_ = options.threads > 0 ? options.threads : usable_processors();
     at::set_num_threads(threads_);
+    use_memory_pool();
   }
 
   DeviceFacts device() const override {
@@ -47,7 +49,7 @@ class TorchEngine : public Engine {
     if (device_.is_cpu()) {
       facts.model = processor_model();
       facts.memory_bytes = memory_limit_bytes();
-      facts.free_bytes = memory_available_bytes();
+      facts.free_bytes = memory_available_bytes() + idle_pool_bytes();
     } else {
       const auto [free, total] = at::accelerator::getMemoryInfo(device_.index());
       facts.model = "CUDA device";
