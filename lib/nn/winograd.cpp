@@ -25,7 +25,8 @@ struct Division {
   explicit Division(const WinogradShape& shape, int64_t batch) {
     tiles = shape.tiles() <= most_tiles_if_few ? shape.tiles() : most_tiles;
     blocks = (shape.tiles() + tiles - 1) / tiles;
-    const int64_t wanted = at::get_num_threads() > 1 ? 2 * at::get_num_threads() : 1;
+    const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+    const int64_t wanted = threads > 1 ? 2 * threads : 1;
     const int64_t parts = std::clamp<int64_t>(wanted / (batch * blocks), 1, panels(shape));
     panels_each = (panels(shape) + parts - 1) / parts;
     columns = (panels(shape) + panels_each - 1) / panels_each;

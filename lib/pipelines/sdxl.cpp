@@ -1,6 +1,7 @@
 #include "pipelines/sdxl.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
@@ -40,6 +41,28 @@ std::array<double, 6> negative_sizes(const ImageRequest& r) {
   if (!r.negative_original_size || !r.negative_target_size) return positive_sizes(r);
   return sizes(*r.negative_original_size, r.negative_crops_coords_top_left,
                *r.negative_target_size);
+}
+
+// A network this narrow spends more time on starting and ending parallel operators than in them.
+constexpr int64_t narrow_channels = 256;
+
+// Into how many parts to divide a batch so that each is one thread's own work, from the network's
+// first operator to its last; 1: threads share every operator.
+int64_t parts_in_parallel(at::Device device, int64_t channels, int64_t rows) {
+  if (!device.is_cpu() || channels > narrow_channels) return 1;
+  const int64_t threads = at::get_num_threads();
+  return rows >= threads ? threads : 1;
+}
+
+// work(i, begin, end) for each part of the rows; several at the same time, each on one thread.
+template <class Work>
+void each_part(int64_t rows, int64_t parts, Work work) {
+  if (parts == 1) return work(0, 0, rows);
+  // Inside, operators find themselves in a parallel region and keep to their thread.
+  at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
+    const c10::InferenceMode inference;
+    for (int64_t i = first; i < last; ++i) work(i, i * rows / parts, (i + 1) * rows / parts);
+  });
 }
 
 }  // namespace
@@ -112,9 +135,11 @@ std::vector<ImageResult> SdxlPipeline::generate(std::span<const ImageRequest> ba
   return results;
 }
 
-UNetConditioning SdxlPipeline::condition(std::span<const ImageRequest> batch, const Indices& items,
-                                         std::span<const EncodedPrompt> prompts,
-                                         const at::Tensor& timesteps) const {
+// One for each part of the batch that is evaluated by itself.
+std::vector<UNetConditioning> SdxlPipeline::condition(std::span<const ImageRequest> batch,
+                                                      const Indices& items,
+                                                      std::span<const EncodedPrompt> prompts,
+                                                      const at::Tensor& timesteps) const {
   std::vector<at::Tensor> text, pooled;
   std::vector<double> time_ids;
   if (guided(batch[items[0]])) {
@@ -131,9 +156,28 @@ UNetConditioning SdxlPipeline::condition(std::span<const ImageRequest> batch, co
     const auto ids = positive_sizes(batch[i]);
     time_ids.insert(time_ids.end(), ids.begin(), ids.end());
   }
-  return parts_.unet.condition(at::stack(text), at::stack(pooled),
-                               at::tensor(time_ids, at::kFloat).view({-1, 6}).to(parts_.device),
-                               timesteps.to(at::kFloat).to(parts_.device));
+  const auto texts = at::stack(text), pools = at::stack(pooled);
+  const auto ids = at::tensor(time_ids, at::kFloat).view({-1, 6}).to(parts_.device);
+  const auto times = timesteps.to(at::kFloat).to(parts_.device);
+  const int64_t rows = texts.size(0);
+  const int64_t count =
+      parts_in_parallel(parts_.device, parts_.unet.config().levels.back().channels, rows);
+  std::vector<UNetConditioning> parts(count);
+  each_part(rows, count, [&](int64_t i, int64_t begin, int64_t end) {
+    parts[i] = parts_.unet.condition(texts.slice(0, begin, end), pools.slice(0, begin, end),
+                                     ids.slice(0, begin, end), times);
+  });
+  return parts;
+}
+
+at::Tensor SdxlPipeline::evaluate_unet(const at::Tensor& input,
+                                       std::span<const UNetConditioning> parts,
+                                       int64_t call) const {
+  std::vector<at::Tensor> outputs(parts.size());
+  each_part(input.size(0), std::ssize(parts), [&](int64_t i, int64_t begin, int64_t end) {
+    outputs[i] = parts_.unet(input.slice(0, begin, end), parts[i], call).to(at::kFloat);
+  });
+  return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }
 
 // -> [items, Z, h, w] float32
@@ -163,7 +207,7 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
     stop_if_asked(progress);
     auto input = scheduler->scale_model_input(latents, call);
     if (guided(first)) input = at::cat({input, input});
-    auto output = parts_.unet(input, conditioning, call).to(at::kFloat);
+    auto output = evaluate_unet(input, conditioning, call);
     if (guided(first)) output = guidance(output);
     latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });
     if (observer_) observer_(call, latents);
@@ -182,11 +226,20 @@ std::vector<Picture> SdxlPipeline::decode(const at::Tensor& latents, bool tiled,
   for (const auto& part : z.split(slice)) {
     stop_if_asked(progress);
     const auto picture = tiled ? parts_.vae.decode_tiled(part, [&] { stop_if_asked(progress); })
-                               : parts_.vae.decode(part);
+                               : decode_together(part);
     for (auto& made : to_pictures(picture)) pictures.push_back(std::move(made));
     progress.step(decoded + std::ssize(pictures), total);
   }
   return pictures;
+}
+
+at::Tensor SdxlPipeline::decode_together(const at::Tensor& z) const {
+  const int64_t widest = parts_.vae.config().block_out_channels.back();
+  std::vector<at::Tensor> outputs(parts_in_parallel(parts_.device, widest, z.size(0)));
+  each_part(z.size(0), std::ssize(outputs), [&](int64_t i, int64_t begin, int64_t end) {
+    outputs[i] = parts_.vae.decode(z.slice(0, begin, end));
+  });
+  return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }
 
 std::string SdxlPipeline::dtype() const {

@@ -40,13 +40,17 @@ class SdxlPipeline final : public ImagePipeline {
   using Indices = std::vector<size_t>;
 
   void check(std::span<const ImageRequest> batch) const;
-  UNetConditioning condition(std::span<const ImageRequest> batch, const Indices& items,
-                             std::span<const EncodedPrompt> prompts,
-                             const at::Tensor& timesteps) const;
+  std::vector<UNetConditioning> condition(std::span<const ImageRequest> batch,
+                                          const Indices& items,
+                                          std::span<const EncodedPrompt> prompts,
+                                          const at::Tensor& timesteps) const;
+  at::Tensor evaluate_unet(const at::Tensor& input, std::span<const UNetConditioning> parts,
+                           int64_t call) const;
   at::Tensor denoise(std::span<const ImageRequest> batch, const Indices& items,
                      std::span<const EncodedPrompt> prompts, Progress& progress) const;
   std::vector<Picture> decode(const at::Tensor& latents, bool tiled, int64_t decoded, int64_t total,
                               Progress& progress) const;
+  at::Tensor decode_together(const at::Tensor& z) const;
   uint64_t decode_bytes(int64_t width, int64_t height) const;
 
   SdxlParts parts_;
