@@ -5,9 +5,9 @@
 namespace backlot::kernels {
 
 bool has_bfloat16_dot() {
-  static const bool found = __builtin_cpu_supports("avx512bf16") &&
-                            __builtin_cpu_supports("avx512bw") &&
-                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  static const bool found =
+      __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   return found;
 }
 

@@ -9,8 +9,12 @@
 
 #define BACKLOT_AVX512_BF16 \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
-#define BACKLOT_AVX512_BF16_INLINE \
-  inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
+#define BACKLOT_AVX512_BF16_INLINE                                                             \
+  inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16," \
+                                              "fma")))
+// For lambdas, which take attributes after their parameters.
+#define BACKLOT_AVX512_BF16_LAMBDA \
+  __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
 
 namespace backlot::kernels {
 

@@ -29,8 +29,9 @@ struct WinogradShape {
   int64_t tiles() const { return (height + 1) / 2 * ((width + 1) / 2); }
 };
 
-// Lays the kernels of the output channels [first, last), a multiple of `columns` and the next one or
-// the end, out for winograd_tiles(). weight: [out, in, 3, 3] contiguous; packed: weight_values().
+// Lays the kernels of the output channels [first, last), a multiple of `columns` and the next one
+// or the end, out for winograd_tiles(). weight: [out, in, 3, 3] contiguous; packed:
+// weight_values().
 void pack_winograd_weight(const WinogradShape& shape, const bfloat16* weight, bfloat16* packed,
                           int64_t first, int64_t last);
 

@@ -42,8 +42,8 @@ Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::Ch
 
 std::optional<WinogradConv> WinogradConv::make(const Tensor& weight, const Tensor& bias,
                                                Enlarge enlarge) {
-  const WinogradShape shape{.in = weight.size(1), .out = weight.size(0), .height = 0, .width = 0,
-                            .enlarge = enlarge};
+  const WinogradShape shape{
+      .in = weight.size(1), .out = weight.size(0), .height = 0, .width = 0, .enlarge = enlarge};
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kBFloat16 ||
       !kernels::has_bfloat16_dot() || kernels::has_bfloat16_tiles() || shape.in % 32 != 0 ||
       shape.out % kernels::lanes != 0) {

@@ -46,7 +46,8 @@ TEST_P(WinogradTest, ConvolvesAsATenDoes) {
   const auto residual = random({batch, out, height, width}, 1);
   const auto conv = WinogradConv::make(weight, bias, Enlarge::no);
   ASSERT_TRUE(conv);
-  const auto wanted = at::conv2d(x.to(at::kFloat), weight.to(at::kFloat), bias.to(at::kFloat), 1, 1);
+  const auto wanted =
+      at::conv2d(x.to(at::kFloat), weight.to(at::kFloat), bias.to(at::kFloat), 1, 1);
   expect_close((*conv)(x), wanted);
   expect_close((*conv)(x, &shift), wanted + shift.to(at::kFloat).view({batch, out, 1, 1}));
   expect_close((*conv)(x, nullptr, &residual), wanted + residual.to(at::kFloat));
