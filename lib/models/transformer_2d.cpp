@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/fused.h"
+
 namespace backlot {
 namespace {
 
@@ -40,10 +42,10 @@ KeyValue BasicTransformerBlock::text_key_value(const Tensor& text) const {
 
 Tensor BasicTransformerBlock::operator()(Tensor x, const KeyValue& text) const {
   const auto qkv = attn1_to_qkv(norm1(x)).chunk(3, 2);
-  x = x + attn1_to_out(attention(qkv[0], qkv[1], qkv[2], heads));
-  x.add_(attn2_to_out(attention(attn2_to_q(norm2(x)), text.k, text.v, heads)));
-  const auto gated = ff_proj(norm3(x)).chunk(2, 2);  // hidden, gate: [B, L, 4C] each
-  return x.add_(ff_out(at::gelu(gated[1]).mul_(gated[0])));
+  const auto y = norm2.after_adding(x, attn1_to_out(attention(qkv[0], qkv[1], qkv[2], heads)));
+  const auto z =
+      norm3.after_adding(x, attn2_to_out(attention(attn2_to_q(y), text.k, text.v, heads)));
+  return x.add_(ff_out(fused::geglu(ff_proj(z))));
 }
 
 Transformer2DModel::Transformer2DModel(const Weights& w, const Transformer2DShape& shape)

@@ -23,7 +23,7 @@ struct BasicTransformerBlock {
   // text: [B, T, X]
   KeyValue text_key_value(const Tensor& text) const;
 
-  // x: [B, L, C] -> [B, L, C]
+  // x: [B, L, C], written over -> [B, L, C]
   Tensor operator()(Tensor x, const KeyValue& text) const;
 
   int64_t heads;

@@ -48,6 +48,10 @@ Tensor Conv2d::operator()(const Tensor& x) const {
              : at::conv2d(x, weight_, bias_, {stride_, stride_}, {padding_, padding_});
 }
 
+Tensor Conv2d::without_bias(const Tensor& x) const {
+  return at::conv2d(x, weight_, {}, {stride_, stride_}, {padding_, padding_});
+}
+
 Conv1x1::Conv1x1(const Weights& w, int64_t in, int64_t out)
     : linear_(LinearParameters(w("weight", {out, in, 1, 1}).view({out, in}), w("bias", {out}))) {}
 

@@ -55,6 +55,12 @@ class Conv2d {
   // x: [B, in, H, W] -> [B, out, H', W']
   Tensor operator()(const Tensor& x) const;
 
+  // Where the kernel adds the bias after its work, in a pass of its own, whoever comes next had
+  // better add it along with something else.
+  bool adds_bias_apart() const { return !weight_.is_mkldnn(); }
+  Tensor without_bias(const Tensor& x) const;  // only if adds_bias_apart()
+  const Tensor& bias() const { return bias_; }
+
   at::ScalarType dtype() const { return weight_.scalar_type(); }
 
  private:
