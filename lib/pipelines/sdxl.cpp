@@ -5,9 +5,10 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <utility>
 
 #include "base/error.h"
-#include "base/time.h"
+#include "pipelines/device_time.h"
 #include "pipelines/guidance.h"
 #include "pipelines/picture.h"
 #include "pipelines/sdxl_pipeline.h"
@@ -64,19 +65,63 @@ void SdxlPipeline::check(std::span<const ImageRequest> batch) const {
   }
 }
 
+// A batch's pictures while the device works on them; when its stages began and ended there.
+struct SdxlPipeline::InFlight {
+  explicit InFlight(at::Device device) : device(device) {}
+
+  void mark() { marks.emplace_back(device); }
+
+  DeliveredPicture deliver(size_t index) const {
+    marks.back().sleep();
+    const auto [slice, within] = places.at(index);
+    const auto share = static_cast<double>(places.size());
+    const auto stage = [&](size_t i) { return marks[i + 1].seconds_since(marks[i]) / share; };
+    return {slices[slice].take(within), {stage(0), stage(1), stage(2)}};
+  }
+
+  at::Device device;
+  std::vector<DeviceMark> marks;                   // the beginning and the end of each stage
+  std::vector<PicturesInFlight> slices;            // what was decoded together
+  std::vector<std::pair<size_t, int64_t>> places;  // of each result: its slice, and where in that
+};
+
 std::vector<ImageResult> SdxlPipeline::generate(std::span<const ImageRequest> batch,
                                                 Progress& progress) {
+  auto results = start(batch, progress);
+  for (auto& result : results) {
+    if (!result.delivery) continue;
+    auto delivered = std::exchange(result.delivery, {})();
+    result.picture = std::move(delivered.picture);
+    result.seconds = delivered.seconds;
+  }
+  return results;
+}
+
+std::vector<ImageResult> SdxlPipeline::start(std::span<const ImageRequest> batch,
+                                             Progress& progress) {
+  try {
+    return make(batch, progress);
+  } catch (const OutOfMemory&) {
+    // What recordings hold may be what is missing.
+    if (!graphs_ || !graphs_->clear()) throw;
+  }
+  return make(batch, progress);
+}
+
+std::vector<ImageResult> SdxlPipeline::make(std::span<const ImageRequest> batch,
+                                            Progress& progress) {
   if (batch.empty()) return {};
   const c10::InferenceMode inference;
   std::vector<ImageResult> results(batch.size());
   in_our_words(parts_.where, [&] {
     check(batch);
-    StageSeconds seconds;
-    Stopwatch watch;
+    const auto pictures = std::make_shared<InFlight>(parts_.device);
+    pictures->places.resize(batch.size());
     stop_if_asked(progress);
+    pictures->mark();
     progress.stage("text_encode");
     const auto prompts = parts_.prompts.encode(batch);
-    seconds.text_encode = watch.lap();
+    pictures->mark();
 
     // Prompts of other lengths can't share a call: padding them would change their pictures.
     std::map<std::pair<int64_t, bool>, Indices> groups;
@@ -88,25 +133,36 @@ std::vector<ImageResult> SdxlPipeline::generate(std::span<const ImageRequest> ba
     for (const auto& [kind, items] : groups) {
       latents.emplace_back(items, denoise(batch, items, prompts, progress));
     }
-    seconds.denoise = watch.lap();
+    pictures->mark();
 
     progress.stage("decode");
-    int64_t decoded = 0;
     for (auto& [items, sample] : latents) {
-      auto pictures = decode(sample, batch[0].vae_tiling, decoded, std::ssize(batch), progress);
-      decoded += std::ssize(items);
+      size_t slice = pictures->slices.size();
+      decode(sample, batch[0].vae_tiling, std::ssize(batch), *pictures, progress);
       sample.reset();
-      for (size_t i = 0; i < items.size(); ++i) {
-        results[items[i]].picture = std::move(pictures[i]);
+      int64_t within = 0;
+      for (const auto item : items) {
+        pictures->places[item] = {slice, within++};
+        if (within == pictures->slices[slice].size()) ++slice, within = 0;
       }
     }
-    seconds.decode = watch.lap();
+    pictures->mark();
 
-    const auto share = static_cast<double>(batch.size());
     for (size_t i = 0; i < batch.size(); ++i) {
-      results[i].seconds = {seconds.text_encode / share, seconds.denoise / share,
-                            seconds.decode / share};
       results[i].warnings = prompts[i].warnings;
+      results[i].delivery = [pictures, i, where = parts_.where] {
+        DeliveredPicture delivered;
+        in_our_words(where, [&] { delivered = pictures->deliver(i); });
+        return delivered;
+      };
+      if (!parts_.device.is_cpu()) continue;
+      auto delivered = std::exchange(results[i].delivery, {})();
+      results[i].picture = std::move(delivered.picture);
+      results[i].seconds = delivered.seconds;
+    }
+    if (!graphs_) return;
+    if (auto warning = graphs_->take_warning(); !warning.empty()) {
+      results[0].warnings.push_back(std::move(warning));
     }
   });
   return results;
@@ -131,9 +187,10 @@ UNetConditioning SdxlPipeline::condition(std::span<const ImageRequest> batch, co
     const auto ids = positive_sizes(batch[i]);
     time_ids.insert(time_ids.end(), ids.begin(), ids.end());
   }
-  return parts_.unet.condition(at::stack(text), at::stack(pooled),
-                               at::tensor(time_ids, at::kFloat).view({-1, 6}).to(parts_.device),
-                               timesteps.to(at::kFloat).to(parts_.device));
+  return parts_.unet.condition(
+      at::stack(text), at::stack(pooled),
+      upload(at::tensor(time_ids, at::kFloat).view({-1, 6}), parts_.device),
+      upload(timesteps.to(at::kFloat), parts_.device));
 }
 
 // -> [items, Z, h, w] float32
@@ -159,34 +216,37 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
 
   auto latents = noise.draw() * scheduler->init_noise_sigma();
   const int64_t calls = scheduler->timesteps().size(0);
+  const uint64_t run = ++runs_;
+  Pace pace(parts_.device);
   for (int64_t call = 0; call < calls; ++call) {
     stop_if_asked(progress);
     auto input = scheduler->scale_model_input(latents, call);
     if (guided(first)) input = at::cat({input, input});
-    auto output = parts_.unet(input, conditioning, call).to(at::kFloat);
-    if (guided(first)) output = guidance(output);
+    auto output = predict(input, conditioning, call, run);
+    output = guided(first) ? guidance(output) : output.to(at::kFloat);
     latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });
     if (observer_) observer_(call, latents);
+    pace.step();
     progress.step(call + 1, calls);
   }
   return latents;
 }
 
-std::vector<Picture> SdxlPipeline::decode(const at::Tensor& latents, bool tiled, int64_t decoded,
-                                          int64_t total, Progress& progress) const {
+void SdxlPipeline::decode(const at::Tensor& latents, bool tiled, int64_t total, InFlight& pictures,
+                          Progress& progress) const {
   const auto z = parts_.vae.unscale(latents);
   const int64_t reduction = parts_.vae.config().reduction();
   const uint64_t each = decode_bytes(z.size(3) * reduction, z.size(2) * reduction);
   const auto slice = tiled ? 1 : std::max<int64_t>(1, decode_budget / std::max<uint64_t>(each, 1));
-  std::vector<Picture> pictures;
+  int64_t decoded = 0;
+  for (const auto& made : pictures.slices) decoded += made.size();
   for (const auto& part : z.split(slice)) {
     stop_if_asked(progress);
     const auto picture = tiled ? parts_.vae.decode_tiled(part, [&] { stop_if_asked(progress); })
                                : parts_.vae.decode(part);
-    for (auto& made : to_pictures(picture)) pictures.push_back(std::move(made));
-    progress.step(decoded + std::ssize(pictures), total);
+    pictures.slices.emplace_back(picture);
+    progress.step(decoded += part.size(0), total);
   }
-  return pictures;
 }
 
 std::string SdxlPipeline::dtype() const {
