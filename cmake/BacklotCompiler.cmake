@@ -10,7 +10,7 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
       CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
-  add_compile_options(-fpch-preprocess)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()
 
 if(BACKLOT_SANITIZE)
@@ -20,6 +20,6 @@ endif()
 
 option(BACKLOT_COVERAGE "instrument for gcovr" OFF)
 if(BACKLOT_COVERAGE)
-  add_compile_options(--coverage -O1)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:--coverage> $<$<COMPILE_LANGUAGE:CXX>:-O1>)
   add_link_options(--coverage)
 endif()

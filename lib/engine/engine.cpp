@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "engine/cuda_settings.h"
 #include "engine/entry.h"
 #include "engine/memory_pool.h"
 #include "pipelines/sdxl.h"
@@ -42,10 +43,17 @@ class TorchEngine : public Engine {
     threads_ = options.threads > 0 ? options.threads : usable_processors();
     at::set_num_threads(threads_);
     use_memory_pool();
+    if (!device_.is_cpu()) {
+      configure_cuda();
+      if (!options.plugin_problem.empty()) {
+        notes_.push_back("libbacklot_cuda.so " + options.plugin_problem +
+                         ": LibTorch's own kernels serve, without CUDA graphs");
+      }
+    }
   }
 
   DeviceFacts device() const override {
-    DeviceFacts facts{.name = device_.str(), .threads = threads_};
+    DeviceFacts facts{.name = device_.str(), .threads = threads_, .notes = notes_};
     if (device_.is_cpu()) {
       facts.model = processor_model();
       facts.memory_bytes = memory_limit_bytes();
@@ -71,6 +79,7 @@ class TorchEngine : public Engine {
  private:
   at::Device device_;
   int threads_ = 1;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,6 +20,7 @@ namespace backlot {
 struct EngineOptions {
   std::string device = "cpu";  // cpu, cuda or cuda:N
   int threads = 0;             // for one operator on the CPU; 0: as many as the process may use
+  std::string plugin_problem;  // set by load_engine(): why there is no CUDA plugin; "" if there is
 };
 
 // `automatic` is what is fastest on the device with a picture that stays the same to the eye.
@@ -67,10 +69,19 @@ struct StageSeconds {
   double text_encode = 0, denoise = 0, decode = 0;
 };
 
+struct DeliveredPicture {
+  Picture picture;
+  StageSeconds seconds;
+};
+
 struct ImageResult {
   Picture picture;
   StageSeconds seconds;
   std::vector<std::string> warnings;  // e.g. "prompt truncated to 77 tokens: …"
+
+  // Only from start(): picture and seconds are still to come, and this waits for them. Call it
+  // once, from any thread. Throws ItemError.
+  std::function<DeliveredPicture()> delivery;
 };
 
 // Hears how far long work is, and says whether to go on.
@@ -94,6 +105,13 @@ class ImagePipeline {
   virtual std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
                                             Progress& progress) = 0;
 
+  // The same, but a GPU may still be at work on the pictures when it returns, so that the next
+  // batch can be given to it meanwhile. What the pictures themselves are refused for, deliveries
+  // throw.
+  virtual std::vector<ImageResult> start(std::span<const ImageRequest> batch, Progress& progress) {
+    return generate(batch, progress);
+  }
+
   virtual std::string dtype() const = 0;  // "float32", "bfloat16" or "float16": what was chosen
 
   // Working memory that one more picture of that size in a batch takes, in bytes; an estimate.
@@ -105,6 +123,7 @@ struct DeviceFacts {
   std::string model;  // what the maker calls it
   uint64_t memory_bytes = 0, free_bytes = 0;
   int threads = 0;
+  std::vector<std::string> notes;  // what makes it slower than it could be, for people
 };
 
 class Engine {

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cuda/plugin.h"
 #include "engine/entry.h"
 
 namespace backlot {
@@ -88,6 +89,21 @@ void open_cuda(const TorchFolder& torch) {
   }
 }
 
+// backlot's own CUDA kernels. Its operators are there for LibTorch from now on. Everything works
+// without it: what is wrong with it is returned, "" if nothing is.
+std::string open_cuda_plugin(const fs::path& engine) {
+  const fs::path file = engine.parent_path() / "libbacklot_cuda.so";
+  if (!fs::exists(file)) return "was not built";
+  void* plugin = ::dlopen(file.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (!plugin) return fmt::format("cannot be loaded ({})", ::dlerror());
+  const auto abi = reinterpret_cast<CudaPluginAbi>(::dlsym(plugin, cuda_plugin_abi_name));
+  // Its operators can't be taken back.
+  if (!abi || abi() != cuda_plugin_abi)
+    throw EnvironmentError(file.string(), "belongs to another version of backlot",
+                           "install all of backlot's libraries of the same version");
+  return "";
+}
+
 }  // namespace
 
 std::optional<TorchFolder> find_torch() {
@@ -132,14 +148,18 @@ std::unique_ptr<Engine> load_engine(const EngineOptions& options) {
 
   open_library(torch->path / "lib" / "libc10.so", RTLD_GLOBAL);
   open_library(torch->path / "lib" / "libtorch_cpu.so", RTLD_GLOBAL);
-  if (options.device.starts_with("cuda")) open_cuda(*torch);
+  EngineOptions told = options;
+  if (options.device.starts_with("cuda")) {
+    open_cuda(*torch);
+    told.plugin_problem = open_cuda_plugin(*engine);
+  }
   void* library = open_library(*engine, RTLD_LOCAL);
   const auto make = reinterpret_cast<MakeEngine>(::dlsym(library, "backlot_make_engine"));
   const auto abi = reinterpret_cast<EngineAbi>(::dlsym(library, "backlot_engine_abi"));
   if (!make || !abi || abi() != engine_abi)
     throw EnvironmentError(engine->string(), "belongs to another version of backlot",
                            "install binary and engine of the same version");
-  return std::unique_ptr<Engine>(make(options));
+  return std::unique_ptr<Engine>(make(told));
 }
 
 }  // namespace backlot

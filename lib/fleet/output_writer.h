@@ -20,7 +20,8 @@ namespace backlot {
 struct FinishedPicture {
   const Item* item = nullptr;
   Picture picture;
-  Attempt attempt;  // all but the seconds of writing
+  Attempt attempt;                             // all but the seconds of writing
+  std::function<DeliveredPicture()> delivery;  // where the picture is still to come
 };
 
 // A bounded queue with worker threads behind it.

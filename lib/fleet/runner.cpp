@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/machine.h"
 #include "base/time.h"
@@ -27,6 +28,12 @@ int64_t most_in_batch(const DeviceFacts& device) {
 // model.
 int writer_threads(const DeviceFacts& device) {
   return device.name.starts_with("cuda") ? std::clamp(usable_processors() / 2, 1, 8) : 1;
+}
+
+void note_seconds(Attempt& attempt, const StageSeconds& seconds) {
+  attempt.text_encode = seconds.text_encode;
+  attempt.denoise = seconds.denoise;
+  attempt.decode = seconds.decode;
 }
 
 std::string problem_of(const std::exception& error) {
@@ -83,6 +90,7 @@ Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder, const Runner
               writer_threads(device_), 2 * static_cast<size_t>(most_in_batch(device_))) {
   folder_.record_engine(
       {engine.torch_version(), device_.name, device_.model, device_.memory_bytes});
+  for (const auto& note : device_.notes) progress_.warning(device_.name + ": " + note);
 }
 
 void Runner::run() {
@@ -135,7 +143,7 @@ void Runner::run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, 
   std::optional<std::string> out_of_memory;
   try {
     Watch watch(progress_, stop_, std::ssize(batch));
-    auto results = pipeline.generate(requests, watch);
+    auto results = pipeline.start(requests, watch);
     for (size_t i = 0; i < batch.size(); ++i)
       hand_over(*batch[i], std::move(results[i]), attempt, tiled);
   } catch (const OutOfMemory& error) {
@@ -164,14 +172,13 @@ void Runner::run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, 
 }
 
 void Runner::hand_over(const Item& item, ImageResult result, Attempt attempt, bool tiled) {
-  attempt.text_encode = result.seconds.text_encode;
-  attempt.denoise = result.seconds.denoise;
-  attempt.decode = result.seconds.decode;
+  note_seconds(attempt, result.seconds);
   attempt.warnings = std::move(result.warnings);
   if (tiled) attempt.warnings.push_back("decoded in tiles for want of memory");
   for (const auto& warning : attempt.warnings)
     progress_.warning(fmt::format("{}: {}", item.output, warning));
-  writer_.submit({&item, std::move(result.picture), std::move(attempt)});
+  writer_.submit(
+      {&item, std::move(result.picture), std::move(attempt), std::move(result.delivery)});
 }
 
 void Runner::fail(const std::vector<const Item*>& batch, const std::string& error,
@@ -184,7 +191,6 @@ void Runner::fail(const std::vector<const Item*>& batch, const std::string& erro
 
 void Runner::write(FinishedPicture finished) {
   const Item& item = *finished.item;
-  const Stopwatch watch;
   const Json record{
       {"id", item.id},
       {"parameters", item.parameters},
@@ -195,6 +201,12 @@ void Runner::write(FinishedPicture finished) {
                              .quality = plan_.output.quality,
                              .max_bytes = plan_.output.max_bytes};
   try {
+    if (finished.delivery) {
+      auto delivered = std::exchange(finished.delivery, {})();
+      finished.picture = std::move(delivered.picture);
+      note_seconds(finished.attempt, delivered.seconds);
+    }
+    const Stopwatch watch;
     const std::string bytes =
         encode_picture(finished.picture, format,
                        plan_.output.metadata ? describe_picture(record) : PictureMetadata{});

@@ -15,6 +15,13 @@ LinearParameters projection(const Weights& w, const Transformer2DShape& shape) {
       w("bias", {c})};
 }
 
+// x += out(y), wherever that costs least; -> norm(x)
+Tensor add_and_normalise(Tensor& x, const Linear& out, const Tensor& y, const LayerNorm& norm) {
+  if (!out.adds_residual()) return norm.after_adding(x, out(y));
+  x = out.plus(y, x);
+  return norm(x);
+}
+
 }  // namespace
 
 BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer2DShape& shape)
@@ -31,7 +38,7 @@ BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer
       attn2_to_v(w / "attn2" / "to_v", shape.text_width, shape.channels, Bias::none),
       attn2_to_out(w / "attn2" / "to_out.0", shape.channels, shape.channels),
       norm3(w / "norm3", shape.channels, layer_norm_eps),
-      ff_proj(w / "ff" / "net.0.proj", shape.channels, 8 * shape.channels),
+      ff_proj(w / "ff" / "net.0.proj", shape.channels, 4 * shape.channels),
       ff_out(w / "ff" / "net.2", 4 * shape.channels, shape.channels) {}
 
 KeyValue BasicTransformerBlock::text_key_value(const Tensor& text) const {
@@ -40,10 +47,11 @@ KeyValue BasicTransformerBlock::text_key_value(const Tensor& text) const {
 
 Tensor BasicTransformerBlock::operator()(Tensor x, const KeyValue& text) const {
   const auto qkv = attn1_to_qkv(norm1(x)).chunk(3, 2);
-  x = x + attn1_to_out(attention(qkv[0], qkv[1], qkv[2], heads));
-  x.add_(attn2_to_out(attention(attn2_to_q(norm2(x)), text.k, text.v, heads)));
-  const auto gated = ff_proj(norm3(x)).chunk(2, 2);  // hidden, gate: [B, L, 4C] each
-  return x.add_(ff_out(at::gelu(gated[1]).mul_(gated[0])));
+  const auto y =
+      add_and_normalise(x, attn1_to_out, attention(qkv[0], qkv[1], qkv[2], heads), norm2);
+  const auto z =
+      add_and_normalise(x, attn2_to_out, attention(attn2_to_q(y), text.k, text.v, heads), norm3);
+  return ff_out.plus(ff_proj(z), x);
 }
 
 Transformer2DModel::Transformer2DModel(const Weights& w, const Transformer2DShape& shape)

@@ -23,7 +23,7 @@ struct BasicTransformerBlock {
   // text: [B, T, X]
   KeyValue text_key_value(const Tensor& text) const;
 
-  // x: [B, L, C] -> [B, L, C]
+  // x: [B, L, C], written over -> [B, L, C]
   Tensor operator()(Tensor x, const KeyValue& text) const;
 
   int64_t heads;
@@ -33,7 +33,8 @@ struct BasicTransformerBlock {
   LayerNorm norm2;
   Linear attn2_to_q, attn2_to_k, attn2_to_v, attn2_to_out;
   LayerNorm norm3;
-  Linear ff_proj, ff_out;
+  Geglu ff_proj;
+  Linear ff_out;
 };
 
 class Transformer2DModel {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "nn/blocked.h"
+#include "nn/fused.h"
 
 namespace backlot {
 
@@ -25,12 +26,30 @@ LinearParameters side_by_side(std::initializer_list<LinearParameters> parts) {
 }
 
 Linear::Linear(LinearParameters parameters)
-    : weight_(std::move(parameters.weight)), bias_(std::move(parameters.bias)) {
-  if (blocked::serves(weight_)) weight_ = blocked::linear_weight(weight_);
+    : packed_(PackedLinear::make(parameters.weight, parameters.bias)),
+      bias_(std::move(parameters.bias)) {
+  if (packed_) return;
+  weight_ = blocked::serves(parameters.weight) ? blocked::linear_weight(parameters.weight)
+                                               : std::move(parameters.weight);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
+  if (packed_) return (*packed_)(x);
   return weight_.is_mkldnn() ? blocked::linear(x, weight_, bias_) : at::linear(x, weight_, bias_);
+}
+
+Tensor Linear::plus(const Tensor& x, const Tensor& residual) const {
+  return packed_ ? (*packed_)(x, &residual) : (*this)(x).add_(residual);
+}
+
+Geglu::Geglu(const Weights& w, int64_t in, int64_t out) {
+  LinearParameters parameters(w, in, 2 * out);
+  packed_ = PackedLinear::make(parameters.weight, parameters.bias, kernels::Gate::gelu);
+  if (!packed_) linear_.emplace(std::move(parameters));
+}
+
+Tensor Geglu::operator()(const Tensor& x) const {
+  return packed_ ? (*packed_)(x) : fused::geglu((*linear_)(x));
 }
 
 Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
@@ -64,6 +83,10 @@ Tensor Conv2d::shifted(const Tensor& x, const Tensor& shift) const {
 Tensor Conv2d::plus(const Tensor& x, const Tensor& residual) const {
   if (winograd_) return (*winograd_)(x, nullptr, &residual);
   return (*this)(x).add_(residual);
+}
+
+Tensor Conv2d::without_bias(const Tensor& x) const {
+  return at::conv2d(x, weight_, {}, {stride_, stride_}, {padding_, padding_});
 }
 
 Conv1x1::Conv1x1(const Weights& w, int64_t in, int64_t out)

@@ -3,8 +3,8 @@
 // a view of the other, so nothing is transposed between convolutions and attention.
 //
 // On the CPU a layer keeps its weights only in the layout of the kernels that it runs on, made once
-// when it is bound: our own for 3x3 convolutions in bfloat16, oneDNN's for the rest; elsewhere, and
-// in dtypes that those do not take, as they come.
+// when it is bound: our own in bfloat16, oneDNN's for the rest; elsewhere, and in dtypes that those
+// do not take, as they come.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <optional>
 
+#include "nn/packed_linear.h"
 #include "nn/winograd.h"
 #include "weights/weights.h"
 
@@ -39,9 +40,27 @@ class Linear {
   // x: [..., in] -> [..., out]
   Tensor operator()(const Tensor& x) const;
 
+  // With residual added: [..., out]; without a pass of its own if adds_residual().
+  Tensor plus(const Tensor& x, const Tensor& residual) const;
+  bool adds_residual() const { return packed_.has_value(); }
+
  private:
-  Tensor weight_;  // blocked, or [out, in]
+  std::optional<PackedLinear> packed_;
+  Tensor weight_;  // undefined, blocked, or [out, in]
   std::optional<Tensor> bias_;
+};
+
+// A linear layer whose output's first half is multiplied by the GELU of its second.
+class Geglu {
+ public:
+  Geglu(const Weights& w, int64_t in, int64_t out);
+
+  // x: [..., in] -> [..., out]
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  std::optional<PackedLinear> packed_;
+  std::optional<Linear> linear_;  // if not packed
 };
 
 struct ConvShape {
@@ -60,6 +79,12 @@ class Conv2d {
 
   // With residual added: [B, out, H', W']
   Tensor plus(const Tensor& x, const Tensor& residual) const;
+
+  // Where the kernel adds the bias after its work, in a pass of its own, whoever comes next had
+  // better add it along with something else.
+  bool adds_bias_apart() const { return weight_.defined() && !weight_.is_mkldnn(); }
+  Tensor without_bias(const Tensor& x) const;  // only if adds_bias_apart()
+  const Tensor& bias() const { return bias_; }
 
   at::ScalarType dtype() const { return bias_.scalar_type(); }
 

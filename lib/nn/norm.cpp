@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "nn/fused.h"
 #include "nn/group_norm_rows.h"
 
 namespace backlot {
@@ -117,14 +118,19 @@ Tensor normalise_rows(const Tensor& x, const GroupNorm& norm) {
   return y;
 }
 
+bool has_rows_kernel(const Tensor& x) {
+  return x.device().is_cpu() && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
 template <bool silu>
 Tensor normalise(const Tensor& x, const GroupNorm& norm) {
-  if (x.device().is_cpu() && x.is_contiguous(at::MemoryFormat::ChannelsLast)) {
-    if (x.scalar_type() == at::kFloat) return normalise_rows<silu, float>(x, norm);
-    if (x.scalar_type() == at::kBFloat16) return normalise_rows<silu, uint16_t>(x, norm);
+  if (has_rows_kernel(x)) {
+    return x.scalar_type() == at::kFloat ? normalise_rows<silu, float>(x, norm)
+                                         : normalise_rows<silu, uint16_t>(x, norm);
   }
-  auto y = at::group_norm(x, norm.groups, norm.weight, norm.bias, norm.eps);
-  return silu ? at::silu_(y) : y;
+  return fused::group_norm(x, {}, norm.groups, norm.weight, norm.bias, norm.eps,
+                           silu ? fused::Activation::silu : fused::Activation::none);
 }
 
 }  // namespace
@@ -133,7 +139,11 @@ LayerNorm::LayerNorm(const Weights& w, int64_t width, double eps)
     : weight(w("weight", {width})), bias(w("bias", {width})), eps(eps) {}
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
-  return at::layer_norm(x, weight.sizes(), weight, bias, eps);
+  return fused::layer_norm(x, weight, bias, eps);
+}
+
+Tensor LayerNorm::after_adding(const Tensor& x, const Tensor& y) const {
+  return fused::add_layer_norm_(x, y, weight, bias, eps);
 }
 
 GroupNorm::GroupNorm(const Weights& w, int64_t groups, int64_t channels, double eps)
@@ -142,5 +152,10 @@ GroupNorm::GroupNorm(const Weights& w, int64_t groups, int64_t channels, double 
 Tensor GroupNorm::operator()(const Tensor& x) const { return normalise<false>(x, *this); }
 
 Tensor GroupNorm::silu(const Tensor& x) const { return normalise<true>(x, *this); }
+
+Tensor GroupNorm::silu_shifted(const Tensor& x, const Tensor& shift) const {
+  if (has_rows_kernel(x)) return silu(x.add_(shift.unsqueeze(-1).unsqueeze(-1)));
+  return fused::group_norm(x, shift, groups, weight, bias, eps, fused::Activation::silu);
+}
 
 }  // namespace backlot

@@ -11,6 +11,9 @@ struct LayerNorm {
   // x: [..., width]
   Tensor operator()(const Tensor& x) const;
 
+  // Adds y to x in place and normalises the sum.
+  Tensor after_adding(const Tensor& x, const Tensor& y) const;
+
   Tensor weight, bias;
   double eps;
 };
@@ -23,6 +26,9 @@ struct GroupNorm {
 
   // silu(group_norm(x)), in one pass where there is a kernel for it
   Tensor silu(const Tensor& x) const;
+
+  // silu(group_norm(x + shift)); may write over x. shift: [B, channels] or [1, channels]
+  Tensor silu_shifted(const Tensor& x, const Tensor& shift) const;
 
   Tensor weight, bias;
   int64_t groups;

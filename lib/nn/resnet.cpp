@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/fused.h"
+
 namespace backlot {
 
 ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetShape& shape)
@@ -13,7 +15,18 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetShape& shape)
   if (shape.in != shape.out) conv_shortcut.emplace(w / "conv_shortcut", shape.in, shape.out);
 }
 
+Tensor ResnetBlock2D::time_shift(const Tensor& activated) const {
+  const auto shift = (*time_emb_proj)(activated);
+  return conv1.adds_bias_apart() ? shift + conv1.bias() : shift;
+}
+
 Tensor ResnetBlock2D::operator()(const Tensor& x, const Tensor* shift) const {
+  if (conv1.adds_bias_apart()) {
+    const auto h = conv1.without_bias(norm1.silu(x));
+    const auto y = norm2.silu_shifted(h, shift ? *shift : conv1.bias().unsqueeze(0));
+    return fused::residual_(conv2.without_bias(y), conv2.bias(),
+                            conv_shortcut ? (*conv_shortcut)(x) : x);
+  }
   auto h = norm1.silu(x);
   h = shift ? conv1.shifted(h, *shift) : conv1(h);
   return conv2.plus(norm2.silu(h), conv_shortcut ? (*conv_shortcut)(x) : x);

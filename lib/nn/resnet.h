@@ -19,9 +19,9 @@ struct ResnetBlock2D {
   // x: [B, in, H, W], shift: [B, out] or none -> [B, out, H, W]
   Tensor operator()(const Tensor& x, const Tensor* shift = nullptr) const;
 
-  // What `shift` is at a time: silu(embedding) through time_emb_proj.
-  // activated: [N, time_width] -> [N, out]
-  Tensor time_shift(const Tensor& activated) const { return (*time_emb_proj)(activated); }
+  // What `shift` is at a time: silu(embedding) through time_emb_proj, and conv1's bias where that
+  // is not added by the convolution. activated: [..., time_width] -> [..., out]
+  Tensor time_shift(const Tensor& activated) const;
 
   GroupNorm norm1;
   Conv2d conv1;

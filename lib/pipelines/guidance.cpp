@@ -4,12 +4,15 @@
 
 #include <algorithm>
 
+#include "nn/fused.h"
+#include "pipelines/device_time.h"
+
 namespace backlot {
 
 Guidance::Guidance(const std::vector<double>& scales, const std::vector<double>& rescales,
                    at::Device device) {
   const auto column = [&](const std::vector<double>& values) {
-    return at::tensor(values, at::kFloat).view({-1, 1, 1, 1}).to(device);
+    return upload(at::tensor(values, at::kFloat).view({-1, 1, 1, 1}), device);
   };
   scale = column(scales);
   if (std::any_of(rescales.begin(), rescales.end(), [](double r) { return r > 0; })) {
@@ -18,10 +21,9 @@ Guidance::Guidance(const std::vector<double>& scales, const std::vector<double>&
 }
 
 at::Tensor Guidance::operator()(const at::Tensor& output) const {
-  const auto halves = output.chunk(2);
-  const auto &negative = halves[0], &positive = halves[1];
-  auto guided = negative + scale * (positive - negative);
+  auto guided = fused::guide(output, scale);
   if (!rescale.defined()) return guided;
+  const auto positive = output.chunk(2)[1].to(at::kFloat);
   const auto deviation = [](const at::Tensor& x) {
     return x.std(at::OptionalIntArrayRef({1, 2, 3}), std::optional<at::Scalar>(1), true);
   };

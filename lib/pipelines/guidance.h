@@ -14,7 +14,7 @@ struct Guidance {
   Guidance(const std::vector<double>& scales, const std::vector<double>& rescales,
            at::Device device);
 
-  // output: [2 B, C, H, W], the negative prompts' half first -> [B, C, H, W].
+  // output: [2 B, C, H, W], the negative prompts' half first -> [B, C, H, W] float32.
   // Rescaling: "Common Diffusion Noise Schedules and Sample Steps are Flawed", section 3.4.
   at::Tensor operator()(const at::Tensor& output) const;
 };

@@ -3,36 +3,39 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <cstring>
-
 #include "base/error.h"
+#include "nn/fused.h"
+#include "pipelines/device_time.h"
 
 namespace backlot {
 
-std::vector<Picture> to_pictures(const at::Tensor& decoded) {
-  const auto x = decoded.to(at::kFloat);
-  if (!at::isfinite(x).all().item<bool>()) {
+namespace {
+
+// On the host, sooner or later: a copy from a device is still under way when this returns.
+at::Tensor download(const at::Tensor& bytes) {
+  if (bytes.device().is_cpu()) return bytes;
+  const auto host = at::empty(bytes.sizes(), at::TensorOptions(at::kByte).pinned_memory(true));
+  host.copy_(bytes, /*non_blocking=*/true);
+  return host;
+}
+
+}  // namespace
+
+PicturesInFlight::PicturesInFlight(const at::Tensor& decoded)
+    : count_(decoded.size(0)),
+      height_(decoded.size(2)),
+      width_(decoded.size(3)),
+      bytes_(download(fused::to_bytes(decoded))) {}
+
+Picture PicturesInFlight::take(int64_t index) const {
+  const int64_t size = height_ * width_ * 3;
+  const auto* bytes = bytes_.const_data_ptr<uint8_t>();
+  if (bytes[count_ * size + index] != 0) {
     throw ItemError("picture", "the model's numbers left the range of its precision",
                     "use --dtype bfloat16 or float32");
   }
-  const auto bytes = x.mul(0.5)
-                         .add_(0.5)
-                         .clamp_(0, 1)
-                         .mul_(255)
-                         .round_()
-                         .to(at::kByte)
-                         .permute({0, 2, 3, 1})
-                         .contiguous()
-                         .to(at::kCPU);  // [B, H, W, 3]
-  const size_t size = static_cast<size_t>(bytes.size(1) * bytes.size(2) * 3);
-  std::vector<Picture> pictures(bytes.size(0));
-  for (size_t i = 0; i < pictures.size(); ++i) {
-    pictures[i].height = bytes.size(1);
-    pictures[i].width = bytes.size(2);
-    pictures[i].rgb.resize(size);
-    std::memcpy(pictures[i].rgb.data(), bytes.const_data_ptr<uint8_t>() + i * size, size);
-  }
-  return pictures;
+  const auto* pixels = bytes + index * size;
+  return {.width = width_, .height = height_, .rgb = {pixels, pixels + size}};
 }
 
 NoiseBatch::NoiseBatch(const std::vector<uint64_t>& seeds, std::vector<int64_t> shape,
@@ -45,7 +48,7 @@ NoiseBatch::NoiseBatch(const std::vector<uint64_t>& seeds, std::vector<int64_t> 
 at::Tensor NoiseBatch::draw() {
   std::vector<at::Tensor> items;
   for (auto& generator : generators_) items.push_back(at::randn(shape_, generator, at::kFloat));
-  return at::cat(items).to(device_);
+  return upload(at::cat(items), device_);
 }
 
 }  // namespace backlot

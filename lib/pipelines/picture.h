@@ -11,9 +11,22 @@
 
 namespace backlot {
 
-// decoded: [B, 3, H, W] in -1 to 1 -> B pictures. Rounds half to even, as numpy. Throws ItemError
-// if a value is not finite.
-std::vector<Picture> to_pictures(const at::Tensor& decoded);
+// Decoded pictures as bytes, on their way from the device. Rounds half to even, as numpy.
+class PicturesInFlight {
+ public:
+  // decoded: [B, 3, H, W] in -1 to 1. Returns as soon as the device knows what to do.
+  explicit PicturesInFlight(const at::Tensor& decoded);
+
+  int64_t size() const { return count_; }
+
+  // From any thread, once a mark that was made after this has passed. Throws ItemError if a value
+  // was not finite.
+  Picture take(int64_t index) const;
+
+ private:
+  int64_t count_, height_, width_;
+  at::Tensor bytes_;  // on the host: pixels, then a flag for each picture
+};
 
 // A batch's random numbers, one generator an item, drawn on the CPU in float32 whatever the device:
 // the numbers of torch.Generator("cpu").manual_seed(seed).

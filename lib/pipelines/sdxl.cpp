@@ -1,15 +1,16 @@
 #include "pipelines/sdxl.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
 #include <map>
+#include <utility>
 
 #include "base/error.h"
-#include "base/time.h"
+#include "pipelines/device_time.h"
 #include "pipelines/guidance.h"
+#include "pipelines/parallel_parts.h"
 #include "pipelines/picture.h"
 #include "pipelines/sdxl_pipeline.h"
 #include "pipelines/tensor_errors.h"
@@ -43,28 +44,6 @@ std::array<double, 6> negative_sizes(const ImageRequest& r) {
                *r.negative_target_size);
 }
 
-// A network this narrow spends more time on starting and ending parallel operators than in them.
-constexpr int64_t narrow_channels = 256;
-
-// Into how many parts to divide a batch so that each is one thread's own work, from the network's
-// first operator to its last; 1: threads share every operator.
-int64_t parts_in_parallel(at::Device device, int64_t channels, int64_t rows) {
-  if (!device.is_cpu() || channels > narrow_channels) return 1;
-  const int64_t threads = at::get_num_threads();
-  return rows >= threads ? threads : 1;
-}
-
-// work(i, begin, end) for each part of the rows; several at the same time, each on one thread.
-template <class Work>
-void each_part(int64_t rows, int64_t parts, Work work) {
-  if (parts == 1) return work(0, 0, rows);
-  // Inside, operators find themselves in a parallel region and keep to their thread.
-  at::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
-    const c10::InferenceMode inference;
-    for (int64_t i = first; i < last; ++i) work(i, i * rows / parts, (i + 1) * rows / parts);
-  });
-}
-
 }  // namespace
 
 void SdxlPipeline::check(std::span<const ImageRequest> batch) const {
@@ -87,19 +66,63 @@ void SdxlPipeline::check(std::span<const ImageRequest> batch) const {
   }
 }
 
+// A batch's pictures while the device works on them; when its stages began and ended there.
+struct SdxlPipeline::InFlight {
+  explicit InFlight(at::Device device) : device(device) {}
+
+  void mark() { marks.emplace_back(device); }
+
+  DeliveredPicture deliver(size_t index) const {
+    marks.back().sleep();
+    const auto [slice, within] = places.at(index);
+    const auto share = static_cast<double>(places.size());
+    const auto stage = [&](size_t i) { return marks[i + 1].seconds_since(marks[i]) / share; };
+    return {slices[slice].take(within), {stage(0), stage(1), stage(2)}};
+  }
+
+  at::Device device;
+  std::vector<DeviceMark> marks;                   // the beginning and the end of each stage
+  std::vector<PicturesInFlight> slices;            // what was decoded together
+  std::vector<std::pair<size_t, int64_t>> places;  // of each result: its slice, and where in that
+};
+
 std::vector<ImageResult> SdxlPipeline::generate(std::span<const ImageRequest> batch,
                                                 Progress& progress) {
+  auto results = start(batch, progress);
+  for (auto& result : results) {
+    if (!result.delivery) continue;
+    auto delivered = std::exchange(result.delivery, {})();
+    result.picture = std::move(delivered.picture);
+    result.seconds = delivered.seconds;
+  }
+  return results;
+}
+
+std::vector<ImageResult> SdxlPipeline::start(std::span<const ImageRequest> batch,
+                                             Progress& progress) {
+  try {
+    return make(batch, progress);
+  } catch (const OutOfMemory&) {
+    // What recordings hold may be what is missing.
+    if (!graphs_ || !graphs_->clear()) throw;
+  }
+  return make(batch, progress);
+}
+
+std::vector<ImageResult> SdxlPipeline::make(std::span<const ImageRequest> batch,
+                                            Progress& progress) {
   if (batch.empty()) return {};
   const c10::InferenceMode inference;
   std::vector<ImageResult> results(batch.size());
   in_our_words(parts_.where, [&] {
     check(batch);
-    StageSeconds seconds;
-    Stopwatch watch;
+    const auto pictures = std::make_shared<InFlight>(parts_.device);
+    pictures->places.resize(batch.size());
     stop_if_asked(progress);
+    pictures->mark();
     progress.stage("text_encode");
     const auto prompts = parts_.prompts.encode(batch);
-    seconds.text_encode = watch.lap();
+    pictures->mark();
 
     // Prompts of other lengths can't share a call: padding them would change their pictures.
     std::map<std::pair<int64_t, bool>, Indices> groups;
@@ -111,25 +134,36 @@ std::vector<ImageResult> SdxlPipeline::generate(std::span<const ImageRequest> ba
     for (const auto& [kind, items] : groups) {
       latents.emplace_back(items, denoise(batch, items, prompts, progress));
     }
-    seconds.denoise = watch.lap();
+    pictures->mark();
 
     progress.stage("decode");
-    int64_t decoded = 0;
     for (auto& [items, sample] : latents) {
-      auto pictures = decode(sample, batch[0].vae_tiling, decoded, std::ssize(batch), progress);
-      decoded += std::ssize(items);
+      size_t slice = pictures->slices.size();
+      decode(sample, batch[0].vae_tiling, std::ssize(batch), *pictures, progress);
       sample.reset();
-      for (size_t i = 0; i < items.size(); ++i) {
-        results[items[i]].picture = std::move(pictures[i]);
+      int64_t within = 0;
+      for (const auto item : items) {
+        pictures->places[item] = {slice, within++};
+        if (within == pictures->slices[slice].size()) ++slice, within = 0;
       }
     }
-    seconds.decode = watch.lap();
+    pictures->mark();
 
-    const auto share = static_cast<double>(batch.size());
     for (size_t i = 0; i < batch.size(); ++i) {
-      results[i].seconds = {seconds.text_encode / share, seconds.denoise / share,
-                            seconds.decode / share};
       results[i].warnings = prompts[i].warnings;
+      results[i].delivery = [pictures, i, where = parts_.where] {
+        DeliveredPicture delivered;
+        in_our_words(where, [&] { delivered = pictures->deliver(i); });
+        return delivered;
+      };
+      if (!parts_.device.is_cpu()) continue;
+      auto delivered = std::exchange(results[i].delivery, {})();
+      results[i].picture = std::move(delivered.picture);
+      results[i].seconds = delivered.seconds;
+    }
+    if (!graphs_) return;
+    if (auto warning = graphs_->take_warning(); !warning.empty()) {
+      results[0].warnings.push_back(std::move(warning));
     }
   });
   return results;
@@ -157,25 +191,25 @@ std::vector<UNetConditioning> SdxlPipeline::condition(std::span<const ImageReque
     time_ids.insert(time_ids.end(), ids.begin(), ids.end());
   }
   const auto texts = at::stack(text), pools = at::stack(pooled);
-  const auto ids = at::tensor(time_ids, at::kFloat).view({-1, 6}).to(parts_.device);
-  const auto times = timesteps.to(at::kFloat).to(parts_.device);
+  const auto ids = upload(at::tensor(time_ids, at::kFloat).view({-1, 6}), parts_.device);
+  const auto times = upload(timesteps.to(at::kFloat), parts_.device);
   const int64_t rows = texts.size(0);
-  const int64_t count =
-      parts_in_parallel(parts_.device, parts_.unet.config().levels.back().channels, rows);
-  std::vector<UNetConditioning> parts(count);
-  each_part(rows, count, [&](int64_t i, int64_t begin, int64_t end) {
+  const int64_t widest = parts_.unet.config().levels.back().channels;
+  std::vector<UNetConditioning> parts(parts_in_parallel(parts_.device, widest, rows));
+  each_part(rows, std::ssize(parts), [&](int64_t i, int64_t begin, int64_t end) {
     parts[i] = parts_.unet.condition(texts.slice(0, begin, end), pools.slice(0, begin, end),
                                      ids.slice(0, begin, end), times);
   });
   return parts;
 }
 
-at::Tensor SdxlPipeline::evaluate_unet(const at::Tensor& input,
-                                       std::span<const UNetConditioning> parts,
-                                       int64_t call) const {
+// The denoiser's output for one call, in its dtype.
+at::Tensor SdxlPipeline::predict(const at::Tensor& input, std::span<const UNetConditioning> parts,
+                                 int64_t call, uint64_t run) const {
+  if (graphs_) return predict_recorded(input, parts[0], call, run);
   std::vector<at::Tensor> outputs(parts.size());
   each_part(input.size(0), std::ssize(parts), [&](int64_t i, int64_t begin, int64_t end) {
-    outputs[i] = parts_.unet(input.slice(0, begin, end), parts[i], call).to(at::kFloat);
+    outputs[i] = parts_.unet(input.slice(0, begin, end), parts[i], call);
   });
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }
@@ -203,34 +237,37 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
 
   auto latents = noise.draw() * scheduler->init_noise_sigma();
   const int64_t calls = scheduler->timesteps().size(0);
+  const uint64_t run = ++runs_;
+  Pace pace(parts_.device);
   for (int64_t call = 0; call < calls; ++call) {
     stop_if_asked(progress);
     auto input = scheduler->scale_model_input(latents, call);
     if (guided(first)) input = at::cat({input, input});
-    auto output = evaluate_unet(input, conditioning, call);
-    if (guided(first)) output = guidance(output);
+    auto output = predict(input, conditioning, call, run);
+    output = guided(first) ? guidance(output) : output.to(at::kFloat);
     latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });
     if (observer_) observer_(call, latents);
+    pace.step();
     progress.step(call + 1, calls);
   }
   return latents;
 }
 
-std::vector<Picture> SdxlPipeline::decode(const at::Tensor& latents, bool tiled, int64_t decoded,
-                                          int64_t total, Progress& progress) const {
+void SdxlPipeline::decode(const at::Tensor& latents, bool tiled, int64_t total, InFlight& pictures,
+                          Progress& progress) const {
   const auto z = parts_.vae.unscale(latents);
   const int64_t reduction = parts_.vae.config().reduction();
   const uint64_t each = decode_bytes(z.size(3) * reduction, z.size(2) * reduction);
   const auto slice = tiled ? 1 : std::max<int64_t>(1, decode_budget / std::max<uint64_t>(each, 1));
-  std::vector<Picture> pictures;
+  int64_t decoded = 0;
+  for (const auto& made : pictures.slices) decoded += made.size();
   for (const auto& part : z.split(slice)) {
     stop_if_asked(progress);
     const auto picture = tiled ? parts_.vae.decode_tiled(part, [&] { stop_if_asked(progress); })
                                : decode_together(part);
-    for (auto& made : to_pictures(picture)) pictures.push_back(std::move(made));
-    progress.step(decoded + std::ssize(pictures), total);
+    pictures.slices.emplace_back(picture);
+    progress.step(decoded += part.size(0), total);
   }
-  return pictures;
 }
 
 at::Tensor SdxlPipeline::decode_together(const at::Tensor& z) const {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "pipelines/device_time.h"
+
 namespace backlot {
 namespace {
 
@@ -17,7 +19,7 @@ constexpr size_t rows_at_once = 32;
 // whole.
 Tensor emphasise(const Tensor& hidden, const std::vector<float>& weights) {
   const auto x = hidden.to(at::kFloat);  // [T, C]
-  const auto scaled = x * at::tensor(weights, at::kFloat).to(x.device()).unsqueeze(1);
+  const auto scaled = x * upload(at::tensor(weights, at::kFloat), x.device()).unsqueeze(1);
   return (scaled * (x.mean() / scaled.mean())).to(hidden.scalar_type());
 }
 
@@ -63,7 +65,7 @@ void TextEncoder::encode_missing(std::vector<TextKey> keys) {
     prompts.push_back(chunk_prompt(tokenizer_, key.text, key.chunk_long, key.weighting));
     for (const auto& row : prompts.back().ids) ids.insert(ids.end(), row.begin(), row.end());
   }
-  const auto rows = at::tensor(ids, at::kLong).view({-1, chunk_length()}).to(device_);
+  const auto rows = upload(at::tensor(ids, at::kLong).view({-1, chunk_length()}), device_);
   std::vector<Tensor> hidden, pooled;
   for (const auto& part : rows.split(rows_at_once)) {
     auto output = model_(part, keys.front().skip);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <utility>
 
 #include "base/files.h"
 #include "support/temporary_folder.h"
@@ -16,6 +17,7 @@ struct Behaviour {
   bool fits_untiled = true;      // else even one picture wants tiles
   std::set<uint64_t> bad_seeds;  // an ItemError for a batch with one of them
   std::set<uint64_t> hopeless;   // out of memory whatever is tried
+  bool delivers = false;         // pictures come later, and bad seeds are found out then
   std::vector<size_t> batches;   // sizes of the batches that were made
 };
 
@@ -24,7 +26,7 @@ class FakePipeline : public ImagePipeline {
   explicit FakePipeline(Behaviour& behaviour) : behaviour_(behaviour) {}
   std::vector<ImageResult> generate(std::span<const ImageRequest> batch, Progress&) override {
     for (const auto& request : batch) {
-      if (behaviour_.bad_seeds.contains(request.seed))
+      if (!behaviour_.delivers && behaviour_.bad_seeds.contains(request.seed))
         throw ItemError("", "bad seed", "take another");
       if (behaviour_.hopeless.contains(request.seed) ||
           (!behaviour_.fits_untiled && !request.vae_tiling))
@@ -38,6 +40,18 @@ class FakePipeline : public ImagePipeline {
       picture.rgb.assign(static_cast<size_t>(3 * request.width * request.height),
                          static_cast<uint8_t>(request.seed));
       results.push_back({std::move(picture), {}, {}});
+    }
+    return results;
+  }
+  std::vector<ImageResult> start(std::span<const ImageRequest> batch, Progress& progress) override {
+    auto results = generate(batch, progress);
+    if (!behaviour_.delivers) return results;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const bool bad = behaviour_.bad_seeds.contains(batch[i].seed);
+      results[i].delivery = [bad, picture = std::exchange(results[i].picture, {})] {
+        if (bad) throw ItemError("", "bad seed", "take another");
+        return DeliveredPicture{picture, {.denoise = 2}};
+      };
     }
     return results;
   }
@@ -129,6 +143,19 @@ TEST(Runner, AFailedItemDoesNotTakeItsBatchAlong) {
   const Totals totals = run(behaviour, 6, {.batch_size = 6});
   EXPECT_EQ(totals.done, 5);
   EXPECT_EQ(totals.failed, 1);
+}
+
+TEST(Runner, WritesPicturesThatAreDeliveredLater) {
+  Behaviour behaviour{.delivers = true};
+  EXPECT_EQ(run(behaviour, 7, {.batch_size = 3}).done, 7);
+}
+
+TEST(Runner, ADeliveryThatFailsFailsItsItemAlone) {
+  Behaviour behaviour{.bad_seeds = {1, 4}, .delivers = true};
+  const Totals totals = run(behaviour, 6, {.batch_size = 6});
+  EXPECT_EQ(totals.done, 4);
+  EXPECT_EQ(totals.failed, 2);
+  EXPECT_EQ(behaviour.batches, std::vector<size_t>{6});
 }
 
 }  // namespace

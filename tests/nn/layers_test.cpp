@@ -4,27 +4,10 @@
 
 #include "nn/attention.h"
 #include "nn/norm.h"
+#include "support/made_weights.h"
 
 namespace backlot {
 namespace {
-
-// A checkpoint of tensors made here.
-class Made {
- public:
-  void add(const std::string& name, const Tensor& tensor) {
-    held_.push_back(tensor.contiguous());
-    views_[name] = {DType::f32, tensor.sizes().vec(),
-                    std::as_bytes(std::span(held_.back().const_data_ptr<float>(),
-                                            static_cast<size_t>(tensor.numel())))};
-  }
-  Binding binding(at::ScalarType dtype) const {
-    return Binding(Checkpoint("made", {}, views_), dtype, at::kCPU);
-  }
-
- private:
-  std::vector<Tensor> held_;
-  std::map<std::string, TensorView, std::less<>> views_;
-};
 
 class Layers : public ::testing::TestWithParam<at::ScalarType> {
  protected:
@@ -46,7 +29,7 @@ TEST_P(Layers, GroupNorm) {
   for (const auto& shape : std::vector<std::vector<int64_t>>{
            {2, 12, 5, 7}, {1, 64, 40, 33}, {3, 8, 1, 1}, {2, 2560, 9, 8}}) {
     const int64_t channels = shape[1];
-    Made made;
+    MadeWeights made;
     made.add("weight", at::randn({channels}));
     made.add("bias", at::randn({channels}));
     auto binding = made.binding(GetParam());
@@ -64,7 +47,7 @@ TEST_P(Layers, GroupNorm) {
 }
 
 TEST_P(Layers, Convolutions) {
-  Made made;
+  MadeWeights made;
   made.add("weight", at::randn({12, 8, 3, 3}) / 8);
   made.add("bias", at::randn({12}));
   auto binding = made.binding(GetParam());
@@ -80,7 +63,7 @@ TEST_P(Layers, Convolutions) {
 }
 
 TEST_P(Layers, LinearOverTokensRowsAndPixels) {
-  Made made;
+  MadeWeights made;
   made.add("weight", at::randn({24, 16}) / 4);
   made.add("bias", at::randn({24}));
   auto binding = made.binding(GetParam());
@@ -95,7 +78,7 @@ TEST_P(Layers, LinearOverTokensRowsAndPixels) {
 }
 
 TEST_P(Layers, SideBySideIsEachAlone) {
-  Made made;
+  MadeWeights made;
   made.add("a.weight", at::randn({8, 16}) / 4);
   made.add("b.weight", at::randn({24, 16}) / 4);
   auto binding = made.binding(GetParam());
