@@ -84,6 +84,10 @@ lay_out() {
   mkdir -p "$stage"/{bin,lib,share/backlot/jobspecs,share/backlot/models} "$licences"
   install -m 755 build/backlot "$stage/bin/backlot"
   install -m 644 build/lib/libbacklot_engine.so "$stage/lib/"
+  # Where it was built; without it a GPU is served by LibTorch's own kernels.
+  if [[ -f build/lib/libbacklot_cuda.so ]]; then
+    install -m 644 build/lib/libbacklot_cuda.so "$stage/lib/"
+  fi
   bundle_needs_of build/backlot
   bundle_needs_of build/lib/libbacklot_engine.so
   local package file

@@ -1,8 +1,7 @@
 // Steps that read each value once: GEGLU, residuals, guidance, and pictures as bytes.
-#include <c10/cuda/CUDAException.h>
-
 #include <algorithm>
 
+#include "cuda/launch.cuh"
 #include "cuda/vector.cuh"
 
 namespace backlot::cuda {
@@ -88,9 +87,8 @@ void geglu(const void* x, void* y, int64_t rows, int64_t width, const Launch& la
     const int64_t columns = vectors ? width / wide<T> : width;
     const auto kernel = vectors ? geglu_rows<T, wide<T>> : geglu_rows<T, 1>;
     const auto block = static_cast<unsigned>(std::min<int64_t>(256, divide_up(columns, 32) * 32));
-    kernel<<<static_cast<unsigned>(rows), block, 0, launch.stream>>>(
-        static_cast<const T*>(x), static_cast<T*>(y), static_cast<int>(width));
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    cuda::launch(kernel, static_cast<unsigned>(rows), block, 0, launch.stream,
+                 static_cast<const T*>(x), static_cast<T*>(y), static_cast<int>(width));
   });
 }
 
@@ -103,10 +101,9 @@ void residual(void* x, const void* bias, const void* y, int64_t rows, int64_t ch
     const auto kernel = vectors ? add_residual<T, wide<T>> : add_residual<T, 1>;
     const int64_t blocks =
         std::min<int64_t>(divide_up(rows, tile.rows), 8 * int64_t{launch.processors});
-    kernel<<<static_cast<unsigned>(blocks), tile.threads, 0, launch.stream>>>(
-        static_cast<T*>(x), static_cast<const T*>(bias), static_cast<const T*>(y), tile, rows,
-        scale);
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    cuda::launch(kernel, static_cast<unsigned>(blocks), tile.threads, 0, launch.stream,
+                 static_cast<T*>(x), static_cast<const T*>(bias), static_cast<const T*>(y), tile,
+                 rows, scale);
   });
 }
 
@@ -114,10 +111,8 @@ void guide(const void* output, const float* scales, float* guided, int64_t count
            const Launch& launch) {
   by_type(launch.type, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    guide_values<T>
-        <<<static_cast<unsigned>(divide_up(count, threads)), threads, 0, launch.stream>>>(
-            static_cast<const T*>(output), scales, guided, count, per_item);
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    cuda::launch(guide_values<T>, static_cast<unsigned>(divide_up(count, threads)), threads, 0,
+                 launch.stream, static_cast<const T*>(output), scales, guided, count, per_item);
   });
 }
 
@@ -131,9 +126,8 @@ void to_bytes(const void* x, uint8_t* bytes, int64_t items, int64_t per_item,
     const int64_t columns = vectors ? per_item / together : per_item;
     const dim3 grid(static_cast<unsigned>(divide_up(columns, threads)),
                     static_cast<unsigned>(items));
-    kernel<<<grid, threads, 0, launch.stream>>>(static_cast<const T*>(x), bytes, per_item,
-                                                bytes + items * per_item);
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    cuda::launch(kernel, grid, threads, 0, launch.stream, static_cast<const T*>(x), bytes, per_item,
+                 bytes + items * per_item);
   });
 }
 

@@ -1,9 +1,8 @@
 // Group normalisation over channels-last maps: moments of chunks of pixels, then each channel's
 // factor and summand, then y = silu(x * factor + summand). The map is read twice and written once.
-#include <c10/cuda/CUDAException.h>
-
 #include <algorithm>
 
+#include "cuda/launch.cuh"
 #include "cuda/vector.cuh"
 
 namespace backlot::cuda {
@@ -28,7 +27,7 @@ template <class T, int N>
 __global__ void __launch_bounds__(512)
     moments(const T* __restrict__ x, const T* __restrict__ shifts, Geometry g,
             float* __restrict__ partial) {
-  extern __shared__ float shared[];  // [2, tile.rows, channels]
+  float* shared = dynamic_shared();  // [2, tile.rows, channels]
   float* sums = shared;
   float* squares = shared + g.tile.rows * g.channels;
   const int64_t item = blockIdx.y;
@@ -186,17 +185,15 @@ void launch_all(const GroupNorm& norm, const Geometry& g, float* workspace, cons
   float* by_channel = workspace + partial_floats(norm, g);
   const dim3 grid(static_cast<unsigned>(g.chunks), static_cast<unsigned>(norm.batch));
   const size_t shared = 2 * sizeof(float) * static_cast<size_t>(g.tile.rows * g.channels);
-  moments<T, N><<<grid, g.tile.threads, shared, launch.stream>>>(x, shift, g, workspace);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  cuda::launch(moments<T, N>, grid, g.tile.threads, shared, launch.stream, x, shift, g, workspace);
   constexpr int warps = 4;
   const auto blocks = static_cast<unsigned>(divide_up(norm.batch * norm.groups, warps));
-  coefficients<T><<<blocks, 32 * warps, 0, launch.stream>>>(
-      x, shift, static_cast<const T*>(norm.weight), static_cast<const T*>(norm.bias), workspace, g,
-      norm.batch, norm.eps, by_channel);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  cuda::launch(coefficients<T>, blocks, 32 * warps, 0, launch.stream, x, shift,
+               static_cast<const T*>(norm.weight), static_cast<const T*>(norm.bias), workspace, g,
+               norm.batch, norm.eps, by_channel);
   const auto kernel = norm.silu ? apply<T, N, true> : apply<T, N, false>;
-  kernel<<<grid, g.tile.threads, 0, launch.stream>>>(x, by_channel, static_cast<T*>(norm.y), g);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  cuda::launch(kernel, grid, g.tile.threads, 0, launch.stream, x, by_channel,
+               static_cast<T*>(norm.y), g);
 }
 
 }  // namespace

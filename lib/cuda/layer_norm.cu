@@ -1,6 +1,5 @@
 // Layer normalisation of rows, after adding another row or before AdaLN's scale and shift.
-#include <c10/cuda/CUDAException.h>
-
+#include "cuda/launch.cuh"
 #include "cuda/vector.cuh"
 
 namespace backlot::cuda {
@@ -125,7 +124,7 @@ __global__ void __launch_bounds__(wide_threads) wide_rows(Rows<T> r) {
 template <class T, int V>
 void launch_narrow(const Rows<T>& rows, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>(divide_up(rows.rows, warps_a_block));
-  narrow_rows<T, wide<T>, V><<<blocks, 32 * warps_a_block, 0, stream>>>(rows);
+  cuda::launch(narrow_rows<T, wide<T>, V>, blocks, 32 * warps_a_block, 0, stream, rows);
 }
 
 template <class T>
@@ -141,9 +140,9 @@ void launch_rows(const Rows<T>& rows, const Launch& launch) {
   } else if (vectors && each <= 10) {
     launch_narrow<T, 10>(rows, launch.stream);
   } else {
-    wide_rows<T><<<static_cast<unsigned>(rows.rows), wide_threads, 0, launch.stream>>>(rows);
+    cuda::launch(wide_rows<T>, static_cast<unsigned>(rows.rows), wide_threads, 0, launch.stream,
+                 rows);
   }
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 }  // namespace

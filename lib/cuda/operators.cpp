@@ -117,17 +117,17 @@ Tensor normalise_rows(const Tensor& x, const OptionalTensor& added, const Tensor
       launch_for({&x, &out, &w, &b, y ? &*y : &x, by ? &*by : &x, moved ? &*moved : &x});
   // x is written only if there is something to add.
   cuda::layer_norm({.x = const_cast<void*>(x.const_data_ptr()),
-              .y = data_or_null(y),
-              .weight = w.const_data_ptr(),
-              .bias = b.const_data_ptr(),
-              .scale = data_or_null(by),
-              .shift = data_or_null(moved),
-              .rows = rows,
-              .width = width,
-              .rows_per_item = rows_per_item,
-              .out = out.mutable_data_ptr(),
-              .eps = eps},
-             launch);
+                    .y = data_or_null(y),
+                    .weight = w.const_data_ptr(),
+                    .bias = b.const_data_ptr(),
+                    .scale = data_or_null(by),
+                    .shift = data_or_null(moved),
+                    .rows = rows,
+                    .width = width,
+                    .rows_per_item = rows_per_item,
+                    .out = out.mutable_data_ptr(),
+                    .eps = eps},
+                   launch);
   return out;
 }
 
@@ -139,9 +139,10 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 
 Tensor add_layer_norm_(const Tensor& x, const Tensor& y, const Tensor& weight, const Tensor& bias,
                        double eps) {
-  TORCH_CHECK(x.is_contiguous(), "add_layer_norm_ takes contiguous rows");
   const c10::cuda::CUDAGuard guard(x.device());
-  return normalise_rows(x, y, weight, bias, eps, {}, {});
+  if (x.is_contiguous()) return normalise_rows(x, y, weight, bias, eps, {}, {});
+  x.add_(y);
+  return normalise_rows(x.contiguous(), {}, weight, bias, eps, {}, {});
 }
 
 Tensor geglu(const Tensor& x) {
@@ -158,17 +159,21 @@ Tensor geglu(const Tensor& x) {
 }
 
 Tensor residual_(const Tensor& x, const OptionalTensor& bias, const Tensor& y, double scale) {
-  TORCH_CHECK(x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast) &&
-                  y.sizes() == x.sizes() && (!bias || bias->numel() == x.size(1)),
-              "residual_ takes channels-last maps of one shape");
+  TORCH_CHECK(x.dim() == 4 && y.sizes() == x.sizes() && (!bias || bias->numel() == x.size(1)),
+              "residual_ takes maps of one shape");
   if (x.numel() == 0) return x;
   const c10::cuda::CUDAGuard guard(x.device());
+  // Not what a channels-last convolution gives.
+  if (!x.is_contiguous(at::MemoryFormat::ChannelsLast)) {
+    if (bias) x.add_(bias->view({1, -1, 1, 1}));
+    return x.add_(y, scale);
+  }
   const auto more = y.contiguous(at::MemoryFormat::ChannelsLast);
   const auto b = bias ? OptionalTensor(bias->contiguous()) : std::nullopt;
   auto launch = launch_for({&x, &more, b ? &*b : &x});
   launch.aligned = launch_for({&x, &more}).aligned;
-  cuda::residual(x.mutable_data_ptr(), data_or_null(b), more.const_data_ptr(), x.numel() / x.size(1),
-           x.size(1), static_cast<float>(scale), launch);
+  cuda::residual(x.mutable_data_ptr(), data_or_null(b), more.const_data_ptr(),
+                 x.numel() / x.size(1), x.size(1), static_cast<float>(scale), launch);
   return x;
 }
 

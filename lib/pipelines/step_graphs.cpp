@@ -16,8 +16,17 @@ StepGraphs::Tensors like(const StepGraphs::Tensors& tensors) {
 }
 
 void copy(const StepGraphs::Tensors& from, const StepGraphs::Tensors& to) {
-  // One launch for many tensors, where the device has it.
-  if (!from.empty()) at::_foreach_copy_(to, from);
+  // One launch for many tensors, as far as they lie alike in memory.
+  StepGraphs::Tensors alike_from, alike_to;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (from[i].strides() == to[i].strides()) {
+      alike_from.push_back(from[i]);
+      alike_to.push_back(to[i]);
+    } else {
+      to[i].copy_(from[i]);
+    }
+  }
+  if (!alike_from.empty()) at::_foreach_copy_(alike_to, alike_from);
 }
 
 uint64_t bytes_of(const StepGraphs::Tensors& tensors) {

@@ -89,6 +89,16 @@ TEST_F(StepGraphsTest, AnotherRunBringsItsOwnConstants) {
   EXPECT_EQ(account.recorded, 1);
 }
 
+TEST_F(StepGraphsTest, InputsMayLieOtherwiseInMemory) {
+  const StepKey key{.network = "product"};
+  const auto x = at::randn({3, 4}), y = at::randn({4, 3}).t();
+  for (const auto& input : {x, x, y, x}) {
+    const Tensors constants = {at::ones({3, 4})}, inputs = {input, x};
+    EXPECT_TRUE(graphs(key, 1, constants, inputs, product).equal(input + x));
+  }
+  EXPECT_EQ(account.recorded, 1);
+}
+
 TEST_F(StepGraphsTest, ShapesHaveRecordingsOfTheirOwn) {
   for (int i = 0; i < 3; ++i) {
     EXPECT_TRUE(right(4, 1, 2.0));
