@@ -24,6 +24,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -231,6 +232,8 @@ def parse_options():
 
 
 def main():
+    # As an interruption: what runs is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args = parse_options()
     results = {"machine": machine(args.device), "threads": args.threads, "rounds": args.rounds,
                "load": os.getloadavg()[0], "backlot_options": args.backlot_options, "software": {}, "cases": []}

@@ -76,11 +76,16 @@ def timed(command, args, case):
                                    stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace")
         limit = threading.Timer(args.limit, process.kill)
         limit.start()
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        late = limit.finished.is_set()
-        limit.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
+        try:
+            output = process.stdout.read()
+        except BaseException:  # an interruption: nothing that takes gigabytes is left behind
+            process.kill()
+            raise
+        finally:
+            _, status, usage = os.wait4(process.pid, 0)
+            late = limit.finished.is_set()
+            limit.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
         used = device.stop() if device else None
         if process.returncode:
             errors.seek(0)

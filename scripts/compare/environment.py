@@ -34,10 +34,12 @@ def runs(python, statement):
 
 
 def install(python, packages, **environment):
+    """False if pip could not; what it said is in pip.log beside bin/."""
     folder = Path(python).parent.parent
     print(f"compare: installing {' '.join(packages)} into {os.path.relpath(folder, ROOT)}", file=sys.stderr, flush=True)
-    return subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir",
-                           *packages], env={**os.environ, **environment}, stdout=sys.stderr).returncode == 0
+    with open(folder / "pip.log", "w") as log:
+        return subprocess.run([python, "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir",
+                               *packages], env={**os.environ, **environment}, stdout=log, stderr=log).returncode == 0
 
 
 def reference_python():
@@ -47,8 +49,8 @@ def reference_python():
         return python
     venv.create(FOLDER, clear=True, with_pip=True)
     if not install(python, PACKAGES + TORCH_NEEDS):
-        sys.exit("compare: error: pip could not install the reference; see above, or name a Python that has "
-                 "diffusers with --python")
+        sys.exit(f"compare: error: pip could not install the reference, see {FOLDER}/pip.log; or name a Python that "
+                 "has diffusers with --python")
     # The LibTorch that backlot uses serves if its Python half can be loaded; what setup.sh installs for a
     # machine without a GPU can't.
     record = ROOT / ".deps/torch-folder"
@@ -81,11 +83,11 @@ def peer_python(peer, reference, device, folder=None):
     python = folder / "bin/python"
     if python.exists() and runs(python, statement):
         return python
-    cmake = []
+    cmake = ["-DGGML_LLAMAFILE=ON"]  # its faster matrix products, off unless asked for; all else it picks for the CPU
     if peer == "stable-diffusion.cpp" and device != "cpu":
         if not shutil.which("nvcc"):
             raise Unavailable("its CUDA build needs nvcc, which is not on the PATH")
-        cmake = ["-DSD_CUDA=ON"]
+        cmake.append("-DSD_CUDA=ON")
     subprocess.run([reference, "-m", "venv", "--clear", folder], check=True, stdout=sys.stderr)
     site = next((folder / "lib").glob("python*/site-packages"))
     seen = subprocess.run([reference, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True,
@@ -95,7 +97,7 @@ def peer_python(peer, reference, device, folder=None):
     environment = {"CMAKE_ARGS": " ".join(cmake + os.environ.get("CMAKE_ARGS", "").split()),
                    "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0)))}
     if not install(python, packages, **environment):
-        raise Unavailable(f"pip could not install {' '.join(packages)}")
+        raise Unavailable(f"pip could not install {' '.join(packages)}, see {os.path.relpath(folder, ROOT)}/pip.log")
     if not runs(python, statement):
         raise Unavailable(f"{packages[0]} was installed but can't be imported; remove {folder}, run again")
     return python
