@@ -112,7 +112,8 @@ def unet_name(name, shapes):
 
 
 VAE_RESNET = [(name, name) for name in ("norm1.", "norm2.", "conv1.", "conv2.")] + [("conv_shortcut.", "nin_shortcut.")]
-VAE_ATTENTION = [("group_norm.", "norm."), ("to_q.", "q."), ("to_k.", "k."), ("to_v.", "v."), ("to_out.0.", "proj_out."),
+VAE_ATTENTION = [("group_norm.", "norm."), ("to_q.", "q."), ("to_k.", "k."), ("to_v.", "v."),
+                 ("to_out.0.", "proj_out."),
                  # as early diffusers named them
                  ("query.", "q."), ("key.", "k."), ("value.", "v."), ("proj_attn.", "proj_out.")]
 

@@ -1,6 +1,7 @@
 """Runs one measurement of one contestant: a process that loads once and makes every picture of a case."""
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -97,11 +98,13 @@ def to_run(case, files, start, peak, used, stages, software):
     """A picture's time is taken off the disk, for everyone alike: from a batch's end to the next one's."""
     written = sorted(path.stat().st_mtime for path in files)
     ends = written[case.batch - 1::case.batch]
+    later = [stages[i:i + case.batch] for i in range(case.batch, len(stages), case.batch)]
     if len(files) != len(case.items):
         raise Failed(f"made {len(files)} pictures of {len(case.items)}")
     return Run(first=written[0] - start, peak_mib=peak, device_mib=used, files=files, software=software,
-               stages=stages[case.batch::case.batch],
-               picture=[(later - earlier) / case.batch for earlier, later in zip(ends, ends[1:])])
+               stages=[{name: statistics.mean(seconds[name] for seconds in batch) for name in batch[0]}
+                       for batch in later],
+               picture=[(end - before) / case.batch for before, end in zip(ends, ends[1:])])
 
 
 def run_backlot(args, case, precision, out):

@@ -68,7 +68,9 @@ def table_row(row):
     memory = cell(figures["peak_mib"])
     if "device_mib" in figures:
         memory += f"; GPU {cell(figures['device_mib'])}"
-    ratio = " / ".join(f"{against[name]['median']:.2f}" for name in ("picture", "denoise", "decode")) if against else "1"
+    ratio = "1"
+    if against:
+        ratio = " / ".join(f"{against[name]['median']:.2f}" for name in ("picture", "denoise", "decode"))
     return name + [cell(figures[name]) for name in ("picture", "denoise", "decode", "first")] + [
         memory, ratio, likeness(row["likeness"])]
 
