@@ -1,5 +1,5 @@
 """Prints how two lists of pictures differ, as JSON: largest difference, share of equal bytes, PSNR; and how
-much their means and histograms do, for pictures that were not made from the same noise.
+much their means and histograms do, for pictures too far apart for the rest to say anything.
 
 Run by bench_peers.py in the reference's Python, which has Pillow and numpy. The argument is a JSON array of
 pairs of paths.
@@ -11,7 +11,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-ALIKE_DB = 18  # below, two pictures are not the same one
+ALIKE_DB = 18  # below, rounding or other noise has made another picture
 
 
 def pixels(path):

@@ -51,8 +51,8 @@ def likeness(found):
             f"{100 * found['equal_bytes']:.1f} % equal")
     if found["alike"]:
         return text
-    # Other noise gives another picture of the same kind: what is left to compare is how colours are spread.
-    return (f"another picture ({found['lowest_psnr']:.1f} dB); means differ by {found['mean_difference']:.1f}/255, "
+    # Other noise or much rounding: what is left to compare is how colours are spread.
+    return (f"not alike ({found['lowest_psnr']:.1f} dB); means differ by {found['mean_difference']:.1f}/255, "
             f"histograms overlap by {100 * found['histogram_overlap']:.0f} %")
 
 

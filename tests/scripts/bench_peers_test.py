@@ -100,10 +100,10 @@ class Table(unittest.TestCase):
         self.assertEqual(len(row), len(report.COLUMNS))
         self.assertEqual(row[2], "not measured: it has no NVIDIA device")
 
-    def test_other_noise_is_said(self):
+    def test_unlike_pictures_are_said(self):
         found = {"lowest_psnr": 9.0, "largest_difference": 200, "equal_bytes": 0.01, "alike": False,
                  "mean_difference": 1.5, "histogram_overlap": 0.97}
-        self.assertIn("another picture", report.likeness(found))
+        self.assertIn("not alike (9.0 dB)", report.likeness(found))
 
 
 if __name__ == "__main__":
