@@ -14,7 +14,7 @@ menu:
 	@echo 'make build      build/backlot and its engine (does setup first)'
 	@echo 'make demo       a sheet of pictures from jobspecs/demo.yaml, in out/demo'
 	@echo 'make test       all tests; the parts that read strange files again under sanitizers'
-	@echo 'make bench      backlot against diffusers, side by side (options: BENCH="--help")'
+	@echo 'make bench      backlot beside diffusers and other peers (options: BENCH="--help")'
 	@echo 'make format     clang-format on every source'
 	@echo 'make lint       clang-format as a check, clang-tidy on what changed (LINT=all: on everything)'
 	@echo 'make coverage   line coverage of the tests, at least 85 %'
@@ -42,7 +42,7 @@ test: build
 	@scripts/test.sh $(jobs)
 
 bench: build
-	python3 scripts/compare_diffusers.py $(BENCH)
+	python3 scripts/bench_peers.py $(BENCH)
 
 format:
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i
