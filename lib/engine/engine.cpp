@@ -35,6 +35,10 @@ at::Device parse_device(const std::string& name) {
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
+EnvironmentError not_yet(const std::string& what) {
+  return EnvironmentError("engine", what + " are not measured by this version", "use a later one");
+}
+
 class TorchEngine : public Engine {
  public:
   explicit TorchEngine(const EngineOptions& options) : device_(parse_device(options.device)) {
@@ -63,7 +67,14 @@ class TorchEngine : public Engine {
 
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                      Progress& progress) override {
+    if (options.synthetic) throw not_yet("pipelines with random weights");
     return load_sdxl(options, device_, progress);
+  }
+
+  Ceilings measure_ceilings(Precision) override { throw not_yet("ceilings"); }
+
+  void measure_kernels(const KernelRequest&, const KernelListener&, Progress&) override {
+    throw not_yet("kernels");
   }
 
  private:
