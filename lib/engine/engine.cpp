@@ -67,7 +67,6 @@ class TorchEngine : public Engine {
 
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                      Progress& progress) override {
-    if (options.synthetic) throw not_yet("pipelines with random weights");
     return load_sdxl(options, device_, progress);
   }
 

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "pipelines/guidance.h"
 #include "pipelines/picture.h"
+#include "pipelines/precision.h"
 #include "pipelines/sdxl_pipeline.h"
 #include "pipelines/tensor_errors.h"
 #include "weights/memory.h"
@@ -189,16 +190,7 @@ std::vector<Picture> SdxlPipeline::decode(const at::Tensor& latents, bool tiled,
   return pictures;
 }
 
-std::string SdxlPipeline::dtype() const {
-  switch (parts_.unet.dtype()) {
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    default:
-      return "float32";
-  }
-}
+std::string SdxlPipeline::dtype() const { return precision_name(parts_.unet.dtype()); }
 
 uint64_t SdxlPipeline::decode_bytes(int64_t width, int64_t height) const {
   return picture_bytes({}, parts_.vae.config().block_out_channels,
