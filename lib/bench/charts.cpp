@@ -207,7 +207,7 @@ double nice_step(double range, int wanted) {
 size_t colour_of_stage(const std::string& name) {
   constexpr std::string_view names[] = {"load", "text_encode", "denoise", "decode", "write"};
   const auto* found = std::ranges::find(names, name);
-  return found == std::end(names) ? 4 : static_cast<size_t>(found - std::begin(names));
+  return found == std::end(names) ? 5 : static_cast<size_t>(found - std::begin(names));
 }
 
 }  // namespace
@@ -221,18 +221,29 @@ std::string roofline_svg(const MeasuredCeiling& ceiling, const std::vector<Roofl
 std::string timeline_svg(const Timeline& timeline, int width) {
   double end = 0;
   std::vector<std::string> tracks;
+  std::vector<bool> has_steps;
   for (const auto& bar : timeline.bars) {
     end = std::max(end, bar.begin + bar.seconds);
     if (std::ranges::find(tracks, bar.track) == tracks.end()) tracks.push_back(bar.track);
+    has_steps.resize(tracks.size());
+    if (bar.kind == "step")
+      has_steps[static_cast<size_t>(std::ranges::find(tracks, bar.track) - tracks.begin())] = true;
   }
   if (end <= 0) return "";
-  constexpr double row = 66, top = 6, left = 8;
-  const double right = width - 10.0, height = top + row * static_cast<double>(tracks.size()) + 24;
+  constexpr double left = 8;
+  const double right = width - 10.0;
+  std::map<std::string, double> tops;
+  double height = 6;
+  for (size_t i = 0; i < tracks.size(); ++i) {
+    tops[tracks[i]] = height;
+    height += has_steps[i] ? 64 : 52;
+  }
+  height += 22;
   const auto x = [&](double seconds) { return left + (right - left) * seconds / end; };
   std::string out;
   const double step = nice_step(end, width < 600 ? 4 : 10);
   for (double at = 0; at <= end; at += step) {
-    out += line(x(at), top, x(at), height - 22, "grid");
+    out += line(x(at), 6, x(at), height - 22, "grid");
     const bool last = x(at) > right - 24;
     out += text_at(x(at), height - 7,
                    at == 0 ? "start"
@@ -240,18 +251,16 @@ std::string timeline_svg(const Timeline& timeline, int width) {
                            : "middle",
                    at == 0 ? "0" : human_seconds(at));
   }
-  for (size_t i = 0; i < tracks.size(); ++i)
-    out += text_at(left, top + row * static_cast<double>(i) + 14, "start", tracks[i], "name");
+  for (const auto& [track, top] : tops) out += text_at(left, top + 14, "start", track, "name");
   for (const auto& bar : timeline.bars) {
-    const auto track = std::ranges::find(tracks, bar.track) - tracks.begin();
     const bool is_step = bar.kind == "step";
-    const double y = top + row * static_cast<double>(track) + (is_step ? 45 : 20);
-    const double tall = is_step ? 10 : 23, wide = std::max(x(bar.seconds) - left, 0.8);
+    const double y = tops[bar.track] + (is_step ? 45 : 20);
+    const double wide = std::max(x(bar.seconds) - left, 0.8);
     out += fmt::format(
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\" class=\"bar "
-        "{}{}\"><title>{}: {} at {}</title></rect>\n",
-        x(bar.begin), y, wide, tall, is_step ? "step" : "c",
-        is_step ? "" : std::to_string(colour_of_stage(bar.name)), escape_html(bar.name),
+        "{}\"><title>{}: {} at {}</title></rect>\n",
+        x(bar.begin), y, wide, is_step ? 10 : 23,
+        is_step ? "step" : fmt::format("c{}", colour_of_stage(bar.name)), escape_html(bar.name),
         human_seconds(bar.seconds), human_seconds(bar.begin));
     if (!is_step && wide > letter * static_cast<double>(bar.name.size()) + 8)
       out += text_at(x(bar.begin) + 5, y + 16, "start", bar.name, "on");

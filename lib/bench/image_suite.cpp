@@ -75,7 +75,8 @@ std::vector<ImageCase> image_cases(const BenchRequest& request, const std::strin
   return cases;
 }
 
-// Prompts differ within a batch and from round to round: a pipeline keeps the encodings that it has.
+// Prompts differ within a batch and from round to round: a pipeline keeps the encodings that it
+// has.
 std::vector<ImageRequest> requests_for(const ImageCase& each, double guidance_scale, int round) {
   std::vector<ImageRequest> requests;
   for (int64_t i = 0; i < each.batch; ++i) {

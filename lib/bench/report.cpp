@@ -36,7 +36,7 @@ std::string shown(const Json& value) {
 }
 
 std::string facts_section(const char* title, const Json& facts) {
-  Table table{.title = title, .head = {"", ""}, .words = 2};
+  Table table{.title = title, .head = {"", ""}, .words = 2, .facts = true};
   for (auto fact = facts.begin(); fact != facts.end(); ++fact) {
     const bool bytes = fact.key().ends_with("_bytes") && fact->is_number_unsigned();
     table.rows.push_back({fact.key(), bytes ? human_bytes(fact->get<uint64_t>()) : shown(*fact)});
@@ -81,13 +81,13 @@ std::string bench_html(const BenchResults& results, const std::optional<Comparis
   std::string content;
   if (!results.complete)
     content += "<p class=\"notice\">Interrupted: this is what was measured by then.</p>\n";
+  for (const auto& note : results.notes)
+    content += "<p class=\"notice\">" + escape_html(note) + "</p>\n";
   content += comparison_section(comparison);
   for (const auto* suite : {"image", "load", "fleet"})
     for (const auto& table : suite_tables(results, suite)) content += html_table(table);
   content += timeline_section(results) + roofline_section(results);
   for (const auto& table : suite_tables(results, "kernels")) content += html_table(table);
-  for (const auto& note : results.notes)
-    content += "<p class=\"notice\">" + escape_html(note) + "</p>\n";
   content += facts_section("Machine", results.machine) + facts_section("Options", results.options);
 
   std::string html(page);

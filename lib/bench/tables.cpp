@@ -215,9 +215,11 @@ std::string text_table(const Table& table) {
 
 std::string html_table(const Table& table) {
   std::string out = fmt::format(
-      "<h2>{}</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table>\n"
+      "<h2>{}</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" "
+      "aria-label=\"{}\"><table{}>\n"
       "<thead><tr>",
-      escape_html(table.title), escape_html(table.title));
+      escape_html(table.title), escape_html(table.title),
+      table.facts ? " class=\"facts-table\"" : "");
   const auto cell = [&](size_t column, const char* tag, const std::string& text) {
     out += fmt::format("<{}{}>{}</{}>", tag, column < table.words ? "" : " class=\"number\"",
                        escape_html(text), tag);

@@ -13,7 +13,8 @@ struct Table {
   std::string title;
   std::vector<std::string> head;
   std::vector<std::vector<std::string>> rows;
-  size_t words = 1;  // columns, from the left, that hold words; the others hold numbers
+  size_t words = 1;    // columns, from the left, that hold words; the others hold numbers
+  bool facts = false;  // names and values: no head
 };
 
 // A table of the suite's cases; for kernels one for each device, precision and network. None if

@@ -88,13 +88,14 @@ void TraceRecorder::item_span(std::string_view item, std::string_view name, doub
 
 void TraceRecorder::name_thread(std::string_view name) {
   const std::lock_guard lock(mutex_);
-  names_[track()] = name;
+  names_[{::getpid(), track()}] = name;
 }
 
 void TraceRecorder::merge(const std::vector<TraceSpan>& spans, std::string_view process_name) {
   const std::lock_guard lock(mutex_);
   for (const auto& span : spans) {
     process_names_[span.process] = process_name;
+    if (!span.thread_name.empty()) names_[{span.process, span.thread}] = span.thread_name;
     keep(span);
   }
 }
@@ -102,11 +103,6 @@ void TraceRecorder::merge(const std::vector<TraceSpan>& spans, std::string_view 
 std::vector<TraceSpan> TraceRecorder::spans() const {
   const std::lock_guard lock(mutex_);
   return spans_;
-}
-
-std::map<int64_t, std::string> TraceRecorder::thread_names() const {
-  const std::lock_guard lock(mutex_);
-  return names_;
 }
 
 Json TraceRecorder::to_json() const {
@@ -117,7 +113,7 @@ Json TraceRecorder::to_json() const {
   for (const auto& [process, name] : process_names_)
     if (process != self) events.push_back(metadata("process_name", process, 0, name));
   for (const auto& [track, name] : names_)
-    events.push_back(metadata("thread_name", self, track, name));
+    events.push_back(metadata("thread_name", track.first, track.second, name));
   for (const auto& span : spans_) add_events(events, span);
   Json out{{"displayTimeUnit", "ms"}, {"traceEvents", std::move(events)}};
   if (dropped_ > 0) out["otherData"] = {{"spans_left_out", dropped_}};
@@ -131,11 +127,16 @@ void TraceRecorder::write(const fs::path& file) const {
 std::vector<TraceSpan> read_trace(const fs::path& file) {
   const Json json = Json::parse(read_file(file, max_trace_bytes), nullptr, false);
   std::vector<TraceSpan> spans;
+  std::map<std::pair<int64_t, int64_t>, std::string> names;  // of process and thread
   std::map<std::string, size_t> open;  // asynchronous spans that have begun, by id and name
   try {
     for (const auto& event : json.at("traceEvents")) {
       const std::string phase = event.at("ph");
-      if (phase == "M") continue;
+      const std::pair track(event.at("pid").get<int64_t>(), event.at("tid").get<int64_t>());
+      if (phase == "M") {
+        if (event.at("name") == "thread_name") names[track] = event.at("args").at("name");
+        continue;
+      }
       const double at = event.at("ts").get<double>() / 1e6;
       const std::string name = event.at("name"), id = event.value("id", "");
       if (phase == "e") {
@@ -149,8 +150,9 @@ std::vector<TraceSpan> read_trace(const fs::path& file) {
            .category = event.value("cat", ""),
            .begin = at,
            .end = at + event.value("dur", 0.0) / 1e6,
-           .process = event.at("pid"),
-           .thread = event.at("tid"),
+           .process = track.first,
+           .thread = track.second,
+           .thread_name = names[track],
            .item = id,
            .arguments = phase == "X" ? event.value("args", Json::object()) : Json::object()});
     }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
@@ -24,8 +25,9 @@ struct TraceSpan {
   std::string category;       // "stage", "step", "write"; "item" for those on an item's own track
   double begin = 0, end = 0;  // on trace_clock()
   int64_t process = 0;
-  int64_t thread = 0;  // the track: numbered from 1 in the order in which threads first spoke
-  std::string item;    // what an "item" span belongs to
+  int64_t thread = 0;       // the track: numbered from 1 in the order in which threads first spoke
+  std::string thread_name;  // "" if it has none
+  std::string item;         // what an "item" span belongs to
   Json arguments = Json::object();
 
   double seconds() const { return end - begin; }
@@ -51,7 +53,6 @@ class TraceRecorder {
   void merge(const std::vector<TraceSpan>& spans, std::string_view process_name);
 
   std::vector<TraceSpan> spans() const;
-  std::map<int64_t, std::string> thread_names() const;  // of this process
 
   // Throws EnvironmentError.
   void write(const fs::path& file) const;
@@ -65,8 +66,8 @@ class TraceRecorder {
   size_t most_, dropped_ = 0;
   std::vector<TraceSpan> spans_;
   std::map<std::thread::id, int64_t> tracks_;
-  std::map<int64_t, std::string> names_;          // of this process's tracks
-  std::map<int64_t, std::string> process_names_;  // of merged ones
+  std::map<std::pair<int64_t, int64_t>, std::string> names_;  // of process and track
+  std::map<int64_t, std::string> process_names_;              // of merged ones
 };
 
 // The spans of a file that TraceRecorder wrote. Throws EnvironmentError.
