@@ -28,7 +28,7 @@ TEST(RandomWeights, NormsStartAsIdentityEmbeddingsAndLayersWithTheirSpread) {
 }
 
 TEST(RandomWeights, DependOnPlaceAndNameAlone) {
-  const at::IntArrayRef shape = {300, 301};  // ends inside a block
+  const std::vector<int64_t> shape = {300, 301};  // ends inside a block
   const auto values = RandomWeights("a").make("x.weight", shape, single);
   EXPECT_TRUE(values.equal(RandomWeights("a").make("x.weight", shape, single)));
   EXPECT_FALSE(values.equal(RandomWeights("b").make("x.weight", shape, single)));
