@@ -11,6 +11,7 @@
 #include "base/machine.h"
 #include "engine/entry.h"
 #include "pipelines/sdxl.h"
+#include "probe/probe.h"
 
 namespace backlot {
 namespace {
@@ -33,10 +34,6 @@ at::Device parse_device(const std::string& name) {
   const int index = device.has_index() ? device.index() : 0;
   if (index >= count) throw bad(fmt::format("only {} CUDA device(s) here", count));
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
-}
-
-EnvironmentError not_yet(const std::string& what) {
-  return EnvironmentError("engine", what + " are not measured by this version", "use a later one");
 }
 
 class TorchEngine : public Engine {
@@ -70,10 +67,13 @@ class TorchEngine : public Engine {
     return load_sdxl(options, device_, progress);
   }
 
-  Ceilings measure_ceilings(Precision) override { throw not_yet("ceilings"); }
+  Ceilings measure_ceilings(Precision precision) override {
+    return backlot::measure_ceilings(precision, device_);
+  }
 
-  void measure_kernels(const KernelRequest&, const KernelListener&, Progress&) override {
-    throw not_yet("kernels");
+  void measure_kernels(const KernelRequest& request, const KernelListener& report,
+                       Progress& progress) override {
+    backlot::measure_kernels(request, device_, report, progress);
   }
 
  private:

@@ -34,7 +34,7 @@ struct KernelFigure {
   std::string name;             // "unet/conv3x3", "vae.decoder/group_norm_silu", …
   std::string shape;            // "1x320x128x128 -> 320", for people
   int64_t calls = 0;            // of that shape in one evaluation of its network
-  double flops = 0;             // of one call
+  double flops = 0;             // of one call's products and convolutions; 0: it has none
   double bytes = 0;             // of one call: inputs, weights and outputs, once each
   std::vector<double> seconds;  // of one call, a value a repeat
 };

@@ -2,12 +2,11 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "pipelines/precision.h"
 #include "pipelines/sdxl.h"
 #include "pipelines/sdxl_pipeline.h"
+#include "pipelines/synthetic.h"
 #include "pipelines/tensor_errors.h"
 #include "weights/json_file.h"
 #include "weights/model_folder.h"
@@ -15,17 +14,9 @@
 namespace backlot {
 namespace {
 
-// What to read, or what has the configs of the networks to make up.
+// The model, for messages.
 std::string model_name(const PipelineOptions& options) {
   return options.synthetic ? *options.synthetic : options.model.string();
-}
-
-ModelFolder open_model(const PipelineOptions& options) {
-  if (!options.synthetic) return ModelFolder::open(options.model);
-  const auto known = synthetic_architectures();
-  return std::ranges::find(known, *options.synthetic) == known.end()
-             ? ModelFolder::open(*options.synthetic)
-             : ModelFolder::published(*options.synthetic);
 }
 
 // Reads one component after another, each in the dtype it works in.
@@ -35,7 +26,8 @@ class SdxlLoader {
       : options_(options),
         device_(device),
         model_(model_name(options)),
-        folder_(open_model(options)),
+        folder_(options.synthetic ? synthetic_model(*options.synthetic)
+                                  : ModelFolder::open(options.model)),
         dtype_(choose_dtype(options.precision, device)) {
     if (folder_.pipeline_class() != "StableDiffusionXLPipeline") {
       throw LoadError(

@@ -86,9 +86,13 @@ RandomWeights::RandomWeights(std::string_view place) : seed_(fnv1a(place)) {}
 
 at::Tensor RandomWeights::make(std::string_view name, at::IntArrayRef shape,
                                const at::TensorOptions& options) const {
-  if (options.device().is_meta()) return at::empty(shape, options);
   const auto [centre, bound] = initial_range(name, shape);
-  if (bound == 0) return at::full(shape, centre, options);
+  return bound == 0 ? at::full(shape, centre, options) : uniform(name, bound, shape, options);
+}
+
+at::Tensor RandomWeights::uniform(std::string_view name, float bound, at::IntArrayRef shape,
+                                  const at::TensorOptions& options) const {
+  if (options.device().is_meta()) return at::empty(shape, options);
   auto tensor = at::empty(shape, options.device(at::kCPU));
   const uint64_t seed = mix(fnv1a(name, seed_));
   AT_DISPATCH_FLOATING_TYPES_AND2(

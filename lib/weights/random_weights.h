@@ -21,6 +21,10 @@ class RandomWeights {
   at::Tensor make(std::string_view name, at::IntArrayRef shape,
                   const at::TensorOptions& options) const;
 
+  // The same with values spread evenly over (-bound, bound).
+  at::Tensor uniform(std::string_view name, float bound, at::IntArrayRef shape,
+                     const at::TensorOptions& options) const;
+
  private:
   uint64_t seed_;
 };
