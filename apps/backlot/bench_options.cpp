@@ -215,7 +215,7 @@ BenchRequest bench_request(const BenchOptions& options) {
 
   // The lists first: a slip in one of them is found before a model's folder is looked at.
   if (!options.sizes.empty()) request.sizes = sizes_of(options.sizes);
-  if (!options.steps.empty()) request.steps = numbers_of("--steps", options.steps, 10000);
+  if (!options.steps.empty()) request.steps = numbers_of("--steps", options.steps, 1000);
   if (!options.batch_sizes.empty())
     request.batch_sizes = numbers_of("--batch-size", options.batch_sizes, 4096);
   request.kernel_batch_sizes =

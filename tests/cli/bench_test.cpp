@@ -184,13 +184,34 @@ TEST(BenchMistakes, AreSaidInOneLine) {
 
 TEST(BenchInterrupted, KeepsWhatWasMeasured) {
   TemporaryFolder work;
-  // The second case would take minutes.
-  Process process(
-      {BACKLOT_BINARY, "bench", "image", "--model", pocket, "--device", "cpu", "--size", "64x64",
-       "--steps", "1,10000", "--repeats", "100", "--batch-size", "1", "-o", "out", "--log-json"},
-      {.folder = work.path()});
-  std::this_thread::sleep_for(4s);
-  ASSERT_TRUE(process.running());
+  // The second case would take minutes; its messages say when the first is done.
+  Process process({"bash",
+                   "-c",
+                   "exec \"$0\" \"$@\" 2>log",
+                   BACKLOT_BINARY,
+                   "bench",
+                   "image",
+                   "--model",
+                   pocket,
+                   "--device",
+                   "cpu",
+                   "--size",
+                   "64x64",
+                   "--steps",
+                   "1,1000",
+                   "--repeats",
+                   "5",
+                   "--batch-size",
+                   "16",
+                   "-o",
+                   "out"},
+                  {.folder = work.path()});
+  const auto first_done = [&] {
+    return fs::exists(work / "log") &&
+           read_file(work / "log").find("batch-16: ") != std::string::npos;
+  };
+  while (!first_done() && process.running()) std::this_thread::sleep_for(20ms);
+  ASSERT_TRUE(process.running()) << read_file(work / "log");
   process.send(SIGINT);
   const auto start = std::chrono::steady_clock::now();
   const auto result = process.wait();
@@ -199,6 +220,7 @@ TEST(BenchInterrupted, KeepsWhatWasMeasured) {
   const Json json = Json::parse(read_file(work / "out" / "bench.json"));
   expect_valid(json);
   EXPECT_FALSE(json["complete"]);
+  EXPECT_EQ(json["cases"].size(), 1u);
   EXPECT_NE(read_file(work / "out" / "report.html").find("Interrupted"), std::string::npos);
 }
 
