@@ -1,6 +1,8 @@
 // The suites against an engine that takes no time.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "bench/bench.h"
 
@@ -50,6 +52,8 @@ class FakeEngine : public Engine {
   void measure_kernels(const KernelRequest& request, const KernelListener& report,
                        Progress&) override {
     seen_.kernels.push_back(request);
+    if (request.filters == std::vector<std::string>{"batch-3"})
+      throw UsageError("batch-3", "no kernel has this in its name", "see them all");
     report({"unet/conv3x3", "1x4x8x8 -> 4", 3, 1e9, 1e6, {0.02, 0.02, 0.02}});
     report({"unet/linear", "64x8 -> 8", 2, 1e8, 1e6, {0.01, 0.01, 0.01}});
   }
@@ -169,6 +173,16 @@ TEST(KernelSuite, FiltersByTheWholeName) {
   EXPECT_EQ(results.cases[0].parameters["kernel"], "unet/linear");
   EXPECT_EQ(seen.kernels.at(0).filters, std::vector<std::string>{"linear"});
   EXPECT_EQ(seen.kernels.at(0).architecture, "sdxl");
+}
+
+TEST(KernelSuite, AFilterForAnotherSuiteIsNoFault) {
+  Seen seen;
+  TraceRecorder recorder;
+  BenchRequest request = small_request();
+  request.filters = {"batch-3"};
+  const auto results = run(request, run_kernel_suite, seen, recorder);
+  EXPECT_TRUE(results.cases.empty());
+  EXPECT_EQ(results.notes.size(), 1u);
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(Help, HasAnExampleToPasteForEachCommand) {
-  for (const char* command : {"generate", "health", "models", "report", "completion"}) {
+  for (const char* command : {"generate", "bench", "health", "models", "report", "completion"}) {
     const auto result = backlot({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_NE(result.out.find("example:\n  "), std::string::npos) << result.out;
