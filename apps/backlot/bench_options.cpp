@@ -165,7 +165,8 @@ void declare_bench_options(CLI::App& app, BenchOptions& options) {
   app.add_option("--synthetic", options.synthetic,
                  "full size with random weights: " +
                      fmt::format("{}", fmt::join(synthetic_architectures(), ", ")))
-      ->excludes("--model");
+      ->excludes("--model")
+      ->excludes("--variant");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
   app.add_option("--dtype", options.dtypes, "a list of float32, bfloat16, float16, auto");
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
@@ -218,6 +219,7 @@ BenchRequest bench_request(const BenchOptions& options) {
   if (!options.steps.empty()) request.steps = numbers_of("--steps", options.steps, 1000);
   if (!options.batch_sizes.empty())
     request.batch_sizes = numbers_of("--batch-size", options.batch_sizes, 4096);
+  if (!request.batch_sizes.empty()) request.worker_batch_size = request.batch_sizes.front();
   request.kernel_batch_sizes =
       request.batch_sizes.empty() ? std::vector<int64_t>{1} : request.batch_sizes;
   const Defaults defaults = defaults_for(request);

@@ -68,6 +68,8 @@ void declare_common_options(CLI::App& app, GenerateOptions& options) {
 void check_options(const GenerateOptions& options) {
   precision_of(options.dtype);
   check_device_name(options.device);
+  if (options.dry_run && !options.trace.empty())
+    throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
 }
 
 void report_findings(const RunFolder& folder) {

@@ -27,6 +27,7 @@ struct BenchRequest {
   std::vector<std::string> dtypes;  // "auto", "float32", …
   std::vector<int64_t> batch_sizes, steps;
   std::vector<int64_t> kernel_batch_sizes;  // 1, unless batch sizes were asked for
+  int64_t worker_batch_size = 0;            // 0: workers choose by their free memory
   std::vector<Size> sizes;                  // height, width
   double guidance_scale = 5;
   int repeats = 0, warm_up = 1;  // repeats 0: what the suite thinks right

@@ -64,7 +64,7 @@ class Roofline {
       : ceiling_(ceiling), width_(width), height_(width < 600 ? 380 : 520) {
     for (const auto& dot : dots)
       if (dot.flops_per_byte > 0 && dot.flops_per_second > 0) dots_.push_back(dot);
-    // Large dots first, so that small ones lie on top; and large ones get the labels.
+    // Large dots first, so that small ones lie on top.
     std::ranges::stable_sort(dots_, std::greater{}, &RooflineDot::share);
     const double ridge = ceiling.flops_per_second / ceiling.bytes_per_second;
     double left = ridge / 30, right = ridge * 10, low = ceiling.flops_per_second / 100,
@@ -75,14 +75,15 @@ class Roofline {
       low = std::min(low, dot.flops_per_second / 2);
       high = std::max(high, dot.flops_per_second * 1.5);
     }
+    for (const auto& dot : dots_) colour(dot.network);
+    legend_ = draw_legend();
     x_ = {std::log10(left), std::log10(right), 56, width - 14.0};
-    y_ = {std::log10(low), std::log10(high), height_ - 48, 40};
+    y_ = {std::log10(low), std::log10(high), height_ - 48, legend_bottom_ + 24};
   }
 
   std::string draw() {
-    for (size_t i = 0; i < dots_.size(); ++i) colour(dots_[i].network);
     return svg(width_, height_, "roofline of " + ceiling_.device + " in " + ceiling_.dtype,
-               grid() + roof() + dots() + labels() + legend());
+               grid() + roof() + dots() + labels() + legend_);
   }
 
  private:
@@ -122,8 +123,13 @@ class Roofline {
     const std::string flops = human_rate(ceiling_.flops_per_second) + "FLOP/s";
     const std::string bytes = human_rate(ceiling_.bytes_per_second) + "B/s";
     const double flops_width = letter * static_cast<double>(flops.size());
-    out += text_at(x_.to, top - 7, "end", flops, "ceiling");
-    taken_.push_back({x_.to - flops_width, top - 20, flops_width, 16});
+    // Left of the ridge nothing can lie at the height of the roof.
+    const bool fits = x_(ridge) - flops_width > x_.from + 12;
+    const Box box{fits ? x_(ridge) - flops_width - 10 : x_(ridge), fits ? top - 8 : top - 20,
+                  flops_width, 16};
+    out += text_at(fits ? x_(ridge) - 10 : box.x, box.y + 12, fits ? "end" : "start", flops,
+                   "ceiling");
+    taken_.push_back(box);
     const double middle = std::sqrt(start * ridge);
     const double x = x_(middle), y = y_(middle * ceiling_.bytes_per_second);
     const double angle =
@@ -148,8 +154,9 @@ class Roofline {
     return out;
   }
 
-  // The largest dots are named where there is room: beside them, or above or below.
+  // Those that cost most are named where there is room: beside them, or above or below.
   std::string labels() {
+    std::ranges::stable_sort(dots_, std::greater{}, &RooflineDot::seconds);
     std::string out;
     const size_t most = width_ < 600 ? 5 : 14;
     size_t placed = 0;
@@ -175,15 +182,21 @@ class Roofline {
     return out;
   }
 
-  std::string legend() {
+  std::string draw_legend() {
     std::string out;
-    double x = 64;
+    double x = 64, y = 16;
     for (const auto& [network, index] : colours_) {
-      out += fmt::format("<circle cx=\"{:.1f}\" cy=\"16\" r=\"5\" class=\"dot c{}\"/>\n", x,
+      const double wide = 24 + letter * static_cast<double>(decode_utf8(network).size());
+      if (x + wide > width_) {
+        x = 64;
+        y += 18;
+      }
+      out += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" class=\"dot c{}\"/>\n", x, y,
                          index % 5) +
-             text_at(x + 9, 20, "start", network);
-      x += 24 + letter * static_cast<double>(decode_utf8(network).size());
+             text_at(x + 9, y + 4, "start", network);
+      x += wide;
     }
+    legend_bottom_ = y;
     return out;
   }
 
@@ -193,6 +206,8 @@ class Roofline {
   double height_;
   LogAxis x_{}, y_{};
   std::vector<Box> taken_;
+  std::string legend_;
+  double legend_bottom_ = 16;
   std::map<std::string, size_t> colours_;
 };
 

@@ -12,8 +12,9 @@ namespace backlot {
 struct RooflineDot {
   std::string label, network;  // dots of one network share a colour
   double flops_per_byte = 0, flops_per_second = 0;
-  double share = 0;   // of its network's time, 0 to 1: the dot's area
-  std::string facts;  // shown while pointed at
+  double share = 0;    // of its network's time, 0 to 1: the dot's area
+  double seconds = 0;  // of all its calls: who gets a label first
+  std::string facts;   // shown while pointed at
 };
 
 // Achieved FLOP/s over arithmetic intensity, both axes logarithmic, under the two ceilings. `width`

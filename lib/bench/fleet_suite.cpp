@@ -117,6 +117,7 @@ class FleetSuite {
           .size = request_.sizes.front(),
           .steps = request_.steps.front(),
           .pictures = pictures_each,
+          .batch_size = request_.worker_batch_size,
           .guidance_scale = request_.guidance_scale};
       children.emplace_back(worker_arguments(request_, task, folder), folder / "log");
       started.push_back(children.back().started());

@@ -71,6 +71,7 @@ std::vector<KernelRoofline> rooflines(const BenchResults& results) {
          .flops_per_byte = each.figure("flops_per_byte"),
          .flops_per_second = each.figure("flops_per_second"),
          .share = each.figure("share"),
+         .seconds = total_seconds(each),
          .facts = fmt::format("{}, {}: {}, {}FLOP/s, {}B/s, {:.0f} % of what binds it ({}), "
                               "{:.1f} % of the network's time",
                               kernel, p.value("shape", ""), human_seconds(each.summary().median),

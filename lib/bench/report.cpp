@@ -58,10 +58,12 @@ std::string roofline_section(const BenchResults& results) {
     const std::string chart = both(roofline_svg(each.ceiling, each.dots, wide),
                                    roofline_svg(each.ceiling, each.dots, narrow));
     if (!chart.empty())
-      out += "<h2>Roofline: " + escape_html(each.title) + "</h2>\n" + chart +
-             "<p class=\"small\">A dot is a kernel, its area the share of its network's time. The "
-             "line is what the device reached with a large matrix product and a large copy; dots "
-             "above it worked from caches.</p>\n";
+      out +=
+          "<h2>Roofline: " + escape_html(each.title) + "</h2>\n" + chart +
+          "<p class=\"small\">A dot is a kernel, its area the share of its network's time. The "
+          "line is what the device reached with a large matrix product and a large copy; dots "
+          "above it worked from caches. Kernels that only move data have no place here; the table "
+          "has them.</p>\n";
   }
   return out;
 }

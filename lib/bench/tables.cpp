@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "base/text.h"
 #include "base/utf8.h"
@@ -118,34 +117,72 @@ std::vector<std::string> kernel_row(const BenchCase& each) {
           percent(each.figure("share"))};
 }
 
+std::string network_of(const BenchCase& each) {
+  const std::string kernel = each.parameters.value("kernel", "");
+  return kernel.substr(0, kernel.find('/'));
+}
+
+std::string kernel_title(const BenchResults& results, const BenchCase& each) {
+  const auto& p = each.parameters;
+  std::string title =
+      fmt::format("kernels of {}, {}", p.value("setting", ""), p.value("dtype", ""));
+  for (const auto& ceiling : results.ceilings)
+    if (ceiling.device == p.value("device", "") && ceiling.dtype == p.value("dtype", ""))
+      title += fmt::format("; ceilings: {} TFLOP/s, {} GB/s",
+                           three_digits(ceiling.flops_per_second / 1e12),
+                           three_digits(ceiling.bytes_per_second / 1e9));
+  return title;
+}
+
+// A network's kernels, the costliest first, and their sum.
+void add_network(Table& table, std::vector<const BenchCase*> cases) {
+  std::ranges::stable_sort(cases, std::greater{},
+                           [](const BenchCase* each) { return each->figure("share"); });
+  double seconds = 0;
+  for (const auto* each : cases) {
+    table.rows.push_back(kernel_row(*each));
+    seconds += each->parameters.value("calls", 0.0) * each->summary().median;
+  }
+  std::vector<std::string> sum(table.head.size());
+  sum[0] = network_of(*cases.front()) + ", all of these";
+  sum[3] = human_seconds(seconds);
+  sum.back() = percent(1);
+  table.rows.push_back(std::move(sum));
+}
+
 std::vector<Table> kernel_tables(const BenchResults& results,
                                  const std::vector<const BenchCase*>& cases) {
   std::vector<Table> tables;
-  std::map<std::string, size_t> known;
+  // In the order in which they were measured: networks of settings.
+  std::vector<std::vector<const BenchCase*>> networks;
   for (const auto* each : cases) {
-    const std::string group =
-        fmt::format("kernels of {}, {} on {}", each->parameters.value("architecture", ""),
-                    each->parameters.value("dtype", ""), each->parameters.value("device", ""));
-    const auto [place, added] = known.emplace(group, tables.size());
-    if (added) {
-      Table table{.title = group,
-                  .head = {"kernel", "shape", "calls", "a call", "least–most", "TFLOP/s", "GB/s",
-                           "of ceiling", "bound by", "share"},
-                  .words = 2};
-      for (const auto& ceiling : results.ceilings)
-        if (ceiling.device == each->parameters.value("device", "") &&
-            ceiling.dtype == each->parameters.value("dtype", ""))
-          table.title += fmt::format("; ceilings: {} TFLOP/s, {} GB/s",
-                                     three_digits(ceiling.flops_per_second / 1e12),
-                                     three_digits(ceiling.bytes_per_second / 1e9));
-      tables.push_back(std::move(table));
-    }
-    Table& table = tables[place->second];
-    table.rows.push_back(each->error.empty() ? kernel_row(*each)
-                                             : failed_row(each->parameters.value("kernel", ""),
-                                                          *each, table.head.size()));
+    const bool same =
+        !networks.empty() &&
+        networks.back().front()->parameters["setting"] == each->parameters["setting"] &&
+        network_of(*networks.back().front()) == network_of(*each);
+    if (!same) networks.emplace_back();
+    networks.back().push_back(each);
+  }
+  for (const auto& network : networks) {
+    const std::string title = kernel_title(results, *network.front());
+    if (tables.empty() || tables.back().title != title)
+      tables.push_back({.title = title,
+                        .head = {"kernel", "shape", "calls", "a call", "least–most", "TFLOP/s",
+                                 "GB/s", "of ceiling", "bound by", "share"},
+                        .words = 2});
+    add_network(tables.back(), network);
   }
   return tables;
+}
+
+// Names may be broken after their slashes.
+std::string breakable(const std::string& html) {
+  std::string out;
+  for (const char c : html) {
+    out += c;
+    if (c == '/') out += "<wbr>";
+  }
+  return out;
 }
 
 size_t width_of(std::string_view cell) { return decode_utf8(cell).size(); }
@@ -222,7 +259,7 @@ std::string html_table(const Table& table) {
       table.facts ? " class=\"facts-table\"" : "");
   const auto cell = [&](size_t column, const char* tag, const std::string& text) {
     out += fmt::format("<{}{}>{}</{}>", tag, column < table.words ? "" : " class=\"number\"",
-                       escape_html(text), tag);
+                       breakable(escape_html(text)), tag);
   };
   for (size_t i = 0; i < table.head.size(); ++i) cell(i, "th", table.head[i]);
   out += "</tr></thead>\n<tbody>\n";

@@ -97,11 +97,22 @@ TEST(Tables, ShowWhyACaseFailed) {
   EXPECT_TRUE(suite_tables(results, "fleet").empty());
 }
 
+TEST(Tables, KernelsStandByTheirCostUnderTheirNetworks) {
+  const auto tables = suite_tables(kernels(), "kernels");
+  ASSERT_EQ(tables.size(), 1u);
+  std::vector<std::string> names;
+  for (const auto& row : tables[0].rows) names.push_back(row[0]);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"unet/conv3x3", "unet/group_norm", "unet, all of these",
+                                      "vae/conv3x3", "vae, all of these"}));
+  EXPECT_EQ(tables[0].rows[2][3], "100 ms");
+}
+
 // Where the only dot of a roofline is drawn.
 std::pair<double, double> place_of(double flops_per_byte, double flops_per_second) {
   const std::string svg =
       roofline_svg({"cpu", "float32", 1e11, 1e10},
-                   {{"k", "n", flops_per_byte, flops_per_second, 0.5, "facts"}}, 1000);
+                   {{"k", "n", flops_per_byte, flops_per_second, 0.5, 1, "facts"}}, 1000);
   static const std::regex dot(
       "<circle cx=\"([0-9.]+)\" cy=\"([0-9.]+)\" r=\"[0-9.]+\" "
       "class=\"dot c0\"><title>facts");
@@ -126,7 +137,8 @@ TEST(Roofline, DotsAtTheCeilingLieOnTheLine) {
 TEST(Roofline, LabelsDoNotOverlap) {
   std::vector<RooflineDot> dots;
   for (int i = 0; i < 40; ++i)
-    dots.push_back({"kernel number " + std::to_string(i), "n", 10 + 0.1 * i, 1e10, 0.02, "f"});
+    dots.push_back(
+        {"kernel number " + std::to_string(i), "n", 10 + 0.1 * i, 1e10, 0.02, 1.0 / (i + 1), "f"});
   const std::string svg = roofline_svg({"cpu", "float32", 1e11, 1e10}, dots, 1000);
   EXPECT_EQ(count_of(svg, "<title>f"), 40u) << "every dot is drawn";
   EXPECT_LT(count_of(svg, "class=\"name\""), 6u) << "labels only where there is room";
@@ -160,7 +172,7 @@ TEST(Page, HoldsEverythingAndRunsNothing) {
   EXPECT_EQ(html.find("@@"), std::string::npos);
   EXPECT_EQ(html.find("http://"), std::string::npos);
   for (const auto* part : {"Roofline", "Timeline: a &amp; b", "&lt;Test&gt; CPU", "SLOWER",
-                           "Interrupted", "unet/group_norm", "class=\"bad\""})
+                           "Interrupted", "unet/<wbr>group_norm", "class=\"bad\""})
     EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 

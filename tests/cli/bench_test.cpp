@@ -62,7 +62,7 @@ TEST(BenchImage, WritesWhatTheSchemaSays) {
   EXPECT_FALSE(json["timelines"].empty());
   const std::string page = read_file(work / "out" / "report.html");
   EXPECT_NE(page.find("<svg"), std::string::npos);
-  EXPECT_NE(page.find("pocket-xl/cpu/float32/64x64"), std::string::npos);
+  EXPECT_NE(page.find("pocket-xl/<wbr>cpu/<wbr>float32"), std::string::npos);
 
   std::set<std::string> stages;
   const Json trace = Json::parse(read_file(work / "trace.json"));
@@ -86,6 +86,24 @@ TEST(BenchLoad, StartsTheProgramAnew) {
   EXPECT_TRUE(names.contains("load/pocket-xl/cpu/auto/first-picture/warm"));
   EXPECT_TRUE(names.contains("load/pocket-xl/cpu/auto/weights/warm"));
   EXPECT_TRUE(names.contains("load/pocket-xl/files/warm"));
+}
+
+TEST(BenchKernels, MeasuresUnderCeilingsAndDrawsThem) {
+  TemporaryFolder work;
+  auto words = small("kernels", {"--filter", "vae.decoder/conv1x1", "-o", "out"});
+  const auto result = backlot(words, {.folder = work.path()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = Json::parse(read_file(work / "out" / "bench.json"));
+  expect_valid(json);
+  ASSERT_FALSE(json["cases"].empty());
+  ASSERT_EQ(json["ceilings"].size(), 1u);
+  EXPECT_GT(json["ceilings"][0]["flops_per_second"], 0);
+  for (const auto& each : json["cases"]) {
+    EXPECT_NE(each["name"].get<std::string>().find("vae.decoder/conv1x1"), std::string::npos);
+    EXPECT_GT(each["figures"]["of_ceiling"], 0);
+    EXPECT_GT(each["figures"]["share"], 0);
+  }
+  EXPECT_NE(read_file(work / "out" / "report.html").find("class=\"roof\""), std::string::npos);
 }
 
 TEST(BenchFleet, ComparesNumbersOfWorkers) {
