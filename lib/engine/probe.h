@@ -25,7 +25,8 @@ struct KernelRequest {
   std::string architecture = "sdxl";  // one of synthetic_architectures(), or a model folder
   Precision precision = Precision::automatic;
   std::vector<std::string> filters;  // keep kernels whose name holds one of these; empty: all
-  int64_t batch = 1, width = 1024, height = 1024;  // of the picture or clip the shapes belong to
+  // Of the picture or clip that the shapes belong to; a clip has 81 frames, a prompt 512 tokens.
+  int64_t batch = 1, width = 1024, height = 1024;
   int repeats = 5;
   double seconds_each = 0.2;  // least time of one repeat; calls are repeated until it is reached
 };
