@@ -13,7 +13,7 @@
 namespace backlot {
 namespace {
 
-constexpr double letter = 6.4;  // pixels that a letter of 12 pixels takes, on average
+constexpr double letter = 7;  // pixels that a letter of 12 pixels takes, on average
 
 // One logarithmic axis: values to pixels.
 struct LogAxis {

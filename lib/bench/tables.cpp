@@ -259,7 +259,7 @@ std::string html_table(const Table& table) {
       table.facts ? " class=\"facts-table\"" : "");
   const auto cell = [&](size_t column, const char* tag, const std::string& text) {
     out += fmt::format("<{}{}>{}</{}>", tag, column < table.words ? "" : " class=\"number\"",
-                       breakable(escape_html(text)), tag);
+                       column == 0 ? breakable(escape_html(text)) : escape_html(text), tag);
   };
   for (size_t i = 0; i < table.head.size(); ++i) cell(i, "th", table.head[i]);
   out += "</tr></thead>\n<tbody>\n";
