@@ -118,7 +118,7 @@ class Engine {
   virtual std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                              Progress& progress) = 0;
 
-  // Takes a second or two: the best of several runs of each.
+  // Takes a few seconds: the best of several runs of each.
   virtual Ceilings measure_ceilings(Precision precision) = 0;
 
   // Kernels are reported as they are measured; progress is asked between them whether to stop

@@ -13,7 +13,7 @@
 namespace backlot {
 namespace {
 
-constexpr int repeats = 4;
+constexpr int repeats = 3;
 
 double best_seconds(const Call& call, at::Device device) {
   const auto seconds = time_calls({&call, 1}, device, repeats, 0.02, [] {});
@@ -23,7 +23,7 @@ double best_seconds(const Call& call, at::Device device) {
 // Neither way of multiplying is the faster one everywhere, nor is one size.
 double flops_per_second(at::ScalarType dtype, at::Device device) {
   double best = 0;
-  for (const int64_t n : device.is_cpu() ? std::vector<int64_t>{1024, 3072}
+  for (const int64_t n : device.is_cpu() ? std::vector<int64_t>{1024, 2048, 4096}
                                          : std::vector<int64_t>{4096, 8192, 12288}) {
     Workbench bench(dtype, device);
     const auto a = bench.input({n, n}), b = bench.weights()("weight", {n, n});
