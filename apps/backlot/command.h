@@ -24,6 +24,7 @@ struct Command {
 std::span<const Command> commands();
 
 Run declare_generate(CLI::App& app);
+Run declare_bench(CLI::App& app);
 Run declare_health(CLI::App& app);
 Run declare_models(CLI::App& app);
 Run declare_report(CLI::App& app);

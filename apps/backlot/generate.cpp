@@ -6,7 +6,9 @@
 #include <set>
 
 #include "base/time.h"
+#include "bench/run_tracer.h"
 #include "command.h"
+#include "device_option.h"
 #include "engine/loader.h"
 #include "fleet/devices.h"
 #include "fleet/runner.h"
@@ -55,6 +57,8 @@ void declare_common_options(CLI::App& app, GenerateOptions& options) {
   app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
   app.add_option("--progress", options.progress, "auto, bar, plain, json or off")
       ->check(CLI::IsMember({"auto", "bar", "plain", "json", "off"}));
+  app.add_option("--trace", options.trace,
+                 "write a Chrome trace: every stage and step of every picture");
   app.add_flag("--json", options.json, "print results as JSON, one object a run");
   app.add_flag("-q,--quiet", options.quiet, "errors only");
   app.add_flag("-v,--verbose", options.verbose, "more detail");
@@ -63,25 +67,9 @@ void declare_common_options(CLI::App& app, GenerateOptions& options) {
 
 void check_options(const GenerateOptions& options) {
   precision_of(options.dtype);
-  const std::string& device = options.device;
-  const bool numbered = device.starts_with("cuda:") && device.size() > 5 &&
-                        device.find_first_not_of("0123456789", 5) == std::string::npos;
-  if (device != "auto" && device != "cpu" && device != "cuda" && !numbered)
-    throw UsageError("--device " + device, "no such device", "give cpu, cuda, cuda:N or auto");
-}
-
-// Asked of the driver, so that a device that is not there is found before anything is written.
-void check_device(const std::string& wish) {
-  const std::string device = wish == "cuda" ? "cuda:0" : wish;
-  if (device == "auto") return;
-  std::string known;
-  for (const auto& each : list_devices()) {
-    if (each.name == device) return;
-    known += (known.empty() ? "" : ", ") + each.name;
-  }
-  throw EnvironmentError("--device " + wish,
-                         fmt::format("not on this machine, which has {}", known),
-                         "choose one of those; 'backlot health' says more");
+  check_device_name(options.device);
+  if (options.dry_run && !options.trace.empty())
+    throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
 }
 
 void report_findings(const RunFolder& folder) {
@@ -164,6 +152,33 @@ void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
                    .dump());
 }
 
+// Writes the trace whatever way the runs end: a run that failed is the one to look into.
+class TraceFile {
+ public:
+  explicit TraceFile(const std::string& path) : path_(path) {
+    if (!path_.empty()) make_folders(fs::absolute(path_).parent_path());
+  }
+  ~TraceFile() {
+    try {
+      write();
+    } catch (const Error& error) {
+      log_error(error.what());
+    }
+  }
+  TraceFile(const TraceFile&) = delete;
+  TraceFile& operator=(const TraceFile&) = delete;
+  TraceRecorder& recorder() { return recorder_; }
+  bool wanted() const { return !path_.empty(); }
+  void write() {
+    if (!path_.empty() && !std::exchange(written_, true)) recorder_.write(path_);
+  }
+
+ private:
+  fs::path path_;
+  TraceRecorder recorder_;
+  bool written_ = false;
+};
+
 ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   configure_log(options.quiet     ? Verbosity::quiet
                 : options.verbose ? Verbosity::verbose
@@ -188,13 +203,16 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   check_device(options.device);
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
-  const auto progress = make_progress(options.quiet ? "off" : options.progress);
+  const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  TraceFile trace(options.trace);
+  RunTracer traced(*shown, trace.recorder());
+  RunProgress& progress = trace.wanted() ? traced : *shown;
   for (const auto& run : runs) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info,
                                        options.fresh ? Resume::start_over : Resume::from_disk);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, engine, options, *progress, stop);
+      const RunTotals totals = make_items(run, folder, engine, options, progress, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {
@@ -202,6 +220,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
       return stop.exit_code();
     }
   }
+  trace.write();
   return code;
 }
 

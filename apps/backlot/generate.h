@@ -19,7 +19,7 @@ struct GenerateOptions {
   std::vector<std::string> specs, sets, prompts;
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
-  std::string output, device = "auto", dtype = "auto", progress = "auto";
+  std::string output, trace, device = "auto", dtype = "auto", progress = "auto";
   int64_t batch_size = 0;
   int threads = 0;
   bool dry_run = false, fresh = false, json = false, no_metadata = false;

@@ -113,12 +113,8 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
                     "give a Stable Diffusion XL or SDXL-Turbo model");
   ModelFacts facts;
   facts.fingerprint = fingerprint(model, variant);
-  const Json unet = model.config("unet");
-  const Json vae = model.config("vae");
-  const size_t blocks = vae.contains("block_out_channels") ? vae["block_out_channels"].size() : 4;
-  const int64_t scale = int64_t{1} << (std::clamp<size_t>(blocks, 1, 8) - 1);
-  if (unet.contains("sample_size") && unet["sample_size"].is_number_integer())
-    facts.default_width = facts.default_height = unet["sample_size"].get<int64_t>() * scale;
+  if (const auto pixels = default_pixels(model))
+    facts.default_width = facts.default_height = *pixels;
   const auto known = [&](const ModelInfo& each) { return each.path == path; };
   if (std::none_of(info.models.begin(), info.models.end(), known))
     info.models.push_back({path, facts.fingerprint, model.licence()});

@@ -20,6 +20,12 @@ constexpr Command command_table[] = {
      "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o "
      "apple",
      declare_generate},
+    {"bench", "measure this machine: image, load, kernels, fleet",
+     "backlot bench                                   # all suites, with the bundled model\n"
+     "  backlot bench image --synthetic sdxl-turbo      # full size, without a download\n"
+     "  backlot bench image -o before                   # then change something, and\n"
+     "  backlot bench image --baseline before --threshold 5",
+     declare_bench},
     {"health", "devices, drivers, memory and LibTorch: could work start here?",
      "backlot health --json", declare_health},
     {"models", "what a model folder holds: list, show, check, tokenize",

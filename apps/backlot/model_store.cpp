@@ -1,5 +1,6 @@
 #include "model_store.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 
@@ -38,6 +39,14 @@ fs::path find_model(const std::string& name) {
   for (const auto& model : list_models())
     if (model.filename() == name || model.stem() == name) return model;
   return name;
+}
+
+std::optional<int64_t> default_pixels(const ModelFolder& model) {
+  const Json unet = model.config("unet"), vae = model.config("vae");
+  if (!unet.contains("sample_size") || !unet["sample_size"].is_number_integer())
+    return std::nullopt;
+  const size_t blocks = vae.contains("block_out_channels") ? vae["block_out_channels"].size() : 4;
+  return unet["sample_size"].get<int64_t>() << (std::clamp<size_t>(blocks, 1, 8) - 1);
 }
 
 }  // namespace backlot

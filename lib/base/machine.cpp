@@ -47,7 +47,8 @@ double quota_of(const std::string& folder) {
   std::istringstream line(first_line(folder + "/cpu.max"));
   std::string quota;
   double period = 0;
-  if (!(line >> quota >> period) || quota == "max" || period <= 0) return 1e9;
+  if (!(line >> quota >> period) || quota == "max" || period <= 0)
+    return std::numeric_limits<double>::infinity();
   return std::strtod(quota.c_str(), nullptr) / period;
 }
 
@@ -70,10 +71,12 @@ int usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
   int count = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  const double quota = least_above(quota_of);
+  const double quota = processor_quota();
   if (quota < count) count = static_cast<int>(std::ceil(quota));
   return std::max(count, 1);
 }
+
+double processor_quota() { return least_above(quota_of); }
 
 uint64_t memory_limit_bytes() {
   const uint64_t limit = least_above([](const std::string& folder) {

@@ -9,6 +9,9 @@ namespace backlot {
 // Processors that the affinity mask and the cgroup's CPU quota leave to this process; at least 1.
 int usable_processors();
 
+// The cgroup's CPU quota in processors; infinite where there is none.
+double processor_quota();
+
 // Memory that this process could still take, in bytes: the machine's available memory or what the
 // cgroup's limit leaves, whichever is less.
 uint64_t memory_available_bytes();

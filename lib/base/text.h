@@ -27,6 +27,9 @@ std::string nearest(std::string_view word, std::span<const std::string_view> kno
 // "1.5 GiB", "300 KiB", "12 B"
 std::string human_bytes(uint64_t bytes);
 
+// For HTML, between tags or in an attribute's double quotes.
+std::string escape_html(std::string_view text);
+
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 

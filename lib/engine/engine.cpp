@@ -13,6 +13,7 @@
 #include "engine/entry.h"
 #include "engine/memory_pool.h"
 #include "pipelines/sdxl.h"
+#include "probe/probe.h"
 
 namespace backlot {
 namespace {
@@ -74,6 +75,15 @@ class TorchEngine : public Engine {
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                      Progress& progress) override {
     return load_sdxl(options, device_, progress);
+  }
+
+  Ceilings measure_ceilings(Precision precision) override {
+    return backlot::measure_ceilings(precision, device_);
+  }
+
+  void measure_kernels(const KernelRequest& request, const KernelListener& report,
+                       Progress& progress) override {
+    backlot::measure_kernels(request, device_, report, progress);
   }
 
  private:

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "engine/probe.h"
 
 namespace backlot {
 
@@ -23,14 +24,14 @@ struct EngineOptions {
   std::string plugin_problem;  // set by load_engine(): why there is no CUDA plugin; "" if there is
 };
 
-// `automatic` is what is fastest on the device with a picture that stays the same to the eye.
-enum class Precision { automatic, float32, bfloat16, float16 };
-
 struct PipelineOptions {
   std::filesystem::path model;               // a diffusers folder or one SDXL checkpoint file
   std::optional<std::string> variant;        // "fp16" picks *.fp16.safetensors
   std::optional<std::filesystem::path> vae;  // another autoencoder's folder
   Precision precision = Precision::automatic;
+  // An architecture that synthetic_pipeline() knows, in full size, or a folder whose configs say
+  // the sizes: random weights are made in memory, and `model` is unused.
+  std::optional<std::string> synthetic;
 };
 
 // height, width, as diffusers orders them
@@ -135,6 +136,14 @@ class Engine {
   // Throws LoadError (file and what is wrong with it, all mismatched tensors at once), OutOfMemory.
   virtual std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                              Progress& progress) = 0;
+
+  // Takes a few seconds: the best of several runs of each.
+  virtual Ceilings measure_ceilings(Precision precision) = 0;
+
+  // Kernels are reported as they are measured; progress is asked between them whether to stop
+  // (throws Interrupted). Weights are random, and in memory for one kernel at a time.
+  virtual void measure_kernels(const KernelRequest& request, const KernelListener& report,
+                               Progress& progress) = 0;
 };
 
 }  // namespace backlot

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,11 @@ class RunProgress {
   virtual void item_failed(const Item& item, const std::string& error) = 0;
   virtual void warning(const std::string& text) = 0;
   virtual void end(const RunTotals& totals) = 0;
+
+  // For those who keep time. Stages from here on are for these items.
+  virtual void batch_begun(std::span<const Item* const>) {}
+  virtual void stage_ended() {}         // the last one named, with none after it
+  virtual void writing(const Item&) {}  // in the thread that will say item_done or item_failed
 };
 
 }  // namespace backlot

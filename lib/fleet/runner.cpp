@@ -105,6 +105,7 @@ void Runner::run_group(const PipelineGroup& group) {
   if (const Json variant = first.parameters.value("variant", Json()); variant.is_string())
     options.variant = variant.get<std::string>();
   const auto pipeline = engine_.load_image_pipeline(options, watch);
+  progress_.stage_ended();
   for (const auto& batch : group.batches) run_batches(*pipeline, batch);
 }
 
@@ -143,7 +144,9 @@ void Runner::run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, 
   std::optional<std::string> out_of_memory;
   try {
     Watch watch(progress_, stop_, std::ssize(batch));
+    progress_.batch_begun(batch);
     auto results = pipeline.start(requests, watch);
+    progress_.stage_ended();
     for (size_t i = 0; i < batch.size(); ++i)
       hand_over(*batch[i], std::move(results[i]), attempt, tiled);
   } catch (const OutOfMemory& error) {
@@ -191,6 +194,7 @@ void Runner::fail(const std::vector<const Item*>& batch, const std::string& erro
 
 void Runner::write(FinishedPicture finished) {
   const Item& item = *finished.item;
+  progress_.writing(item);
   const Json record{
       {"id", item.id},
       {"parameters", item.parameters},

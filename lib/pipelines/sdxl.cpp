@@ -12,6 +12,7 @@
 #include "pipelines/guidance.h"
 #include "pipelines/parallel_parts.h"
 #include "pipelines/picture.h"
+#include "pipelines/precision.h"
 #include "pipelines/sdxl_pipeline.h"
 #include "pipelines/tensor_errors.h"
 #include "weights/memory.h"
@@ -279,16 +280,7 @@ at::Tensor SdxlPipeline::decode_together(const at::Tensor& z) const {
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }
 
-std::string SdxlPipeline::dtype() const {
-  switch (parts_.unet.dtype()) {
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    default:
-      return "float32";
-  }
-}
+std::string SdxlPipeline::dtype() const { return precision_name(parts_.unet.dtype()); }
 
 uint64_t SdxlPipeline::decode_bytes(int64_t width, int64_t height) const {
   return picture_bytes({}, parts_.vae.config().block_out_channels,

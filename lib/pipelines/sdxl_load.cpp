@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "pipelines/precision.h"
 #include "pipelines/sdxl.h"
 #include "pipelines/sdxl_pipeline.h"
+#include "pipelines/synthetic.h"
 #include "pipelines/tensor_errors.h"
 #include "weights/json_file.h"
 #include "weights/model_folder.h"
@@ -12,17 +14,24 @@
 namespace backlot {
 namespace {
 
+// The model, for messages.
+std::string model_name(const PipelineOptions& options) {
+  return options.synthetic ? *options.synthetic : options.model.string();
+}
+
 // Reads one component after another, each in the dtype it works in.
 class SdxlLoader {
  public:
   SdxlLoader(const PipelineOptions& options, at::Device device)
       : options_(options),
         device_(device),
-        folder_(ModelFolder::open(options.model)),
+        model_(model_name(options)),
+        folder_(options.synthetic ? synthetic_model(*options.synthetic)
+                                  : ModelFolder::open(options.model)),
         dtype_(choose_dtype(options.precision, device)) {
     if (folder_.pipeline_class() != "StableDiffusionXLPipeline") {
       throw LoadError(
-          options.model.string(),
+          model_,
           fmt::format("holds a {}, not a StableDiffusionXLPipeline", folder_.pipeline_class()),
           "give an SDXL model's folder");
     }
@@ -38,21 +47,26 @@ class SdxlLoader {
         options_.vae ? (*options_.vae / "config.json").string() : config_path("vae"));
     insist_on_fit(unet_config, vae_config, first.config(), second.config());
     const auto zeros = folder_.index().value("force_zeros_for_empty_prompt", true);
-    return {.where = options_.model.string(),
+    return {.where = model_,
             .device = device_,
             .prompts = PromptEncoder(std::move(first), std::move(second),
                                      zeros ? NullNegative::zeros : NullNegative::empty_text),
-            .unet = backlot::load<UNet2DConditionModel>(
-                folder_.checkpoint("unet", options_.variant), unet_config, dtype_, device_),
+            .unet = network<UNet2DConditionModel>("unet", unet_config, dtype_),
             .vae = autoencoder(vae_config),
             .scheduler_config = folder_.config("scheduler")};
   }
 
  private:
-  static at::ScalarType choose_dtype(Precision precision, at::Device device);
-
   std::string config_path(const char* component) const {
-    return (options_.model / component / "config.json").string();
+    return (std::filesystem::path(model_) / component / "config.json").string();
+  }
+
+  template <class Network, class Config>
+  Network network(const char* component, const Config& config, at::ScalarType dtype) const {
+    if (options_.synthetic)
+      return backlot::load<Network>(RandomWeights(component), config, dtype, device_);
+    return backlot::load<Network>(folder_.checkpoint(component, options_.variant), config, dtype,
+                                  device_);
   }
 
   TextEncoder text_encoder(const char* component, const char* tokenizer, ClipHead head) const {
@@ -68,18 +82,15 @@ class SdxlLoader {
                       words.max_length()),
           fmt::format("take {} and {} from the same model", component, tokenizer));
     }
-    return TextEncoder(std::move(words),
-                       backlot::load<CLIPTextModel>(folder_.checkpoint(component, options_.variant),
-                                                    config, dtype_, device_),
+    return TextEncoder(std::move(words), network<CLIPTextModel>(component, config, dtype_),
                        device_);
   }
 
   AutoencoderKL autoencoder(const AutoencoderKLConfig& config) const {
-    const auto checkpoint = options_.vae
-                                ? Checkpoint::open(*options_.vae, "diffusion_pytorch_model")
-                                : folder_.checkpoint("vae", options_.variant);
-    const bool upcast = dtype_ == at::kHalf && config.force_upcast;
-    return backlot::load<AutoencoderKL>(checkpoint, config, upcast ? at::kFloat : dtype_, device_);
+    const auto dtype = dtype_ == at::kHalf && config.force_upcast ? at::kFloat : dtype_;
+    if (!options_.vae) return network<AutoencoderKL>("vae", config, dtype);
+    return backlot::load<AutoencoderKL>(Checkpoint::open(*options_.vae, "diffusion_pytorch_model"),
+                                        config, dtype, device_);
   }
 
   // That the networks were made for each other.
@@ -102,26 +113,10 @@ class SdxlLoader {
 
   const PipelineOptions& options_;
   at::Device device_;
+  std::string model_;
   ModelFolder folder_;
   at::ScalarType dtype_;
 };
-
-at::ScalarType SdxlLoader::choose_dtype(Precision precision, at::Device device) {
-  switch (precision) {
-    case Precision::float32:
-      return at::kFloat;
-    case Precision::bfloat16:
-      return at::kBFloat16;
-    case Precision::float16:
-      return at::kHalf;
-    case Precision::automatic:
-      break;
-  }
-  // With these instructions a step in bfloat16 takes half to two thirds of the time that it takes
-  // in float32, measured on small and full-size models; without them oneDNN has to emulate it.
-  if (device.is_cpu()) return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
-  return at::kBFloat16;
-}
 
 }  // namespace
 
@@ -130,7 +125,7 @@ std::unique_ptr<ImagePipeline> load_sdxl(const PipelineOptions& options, at::Dev
   progress.stage("load");
   std::unique_ptr<ImagePipeline> pipeline;
   const c10::InferenceMode inference;
-  in_our_words(options.model.string(), [&] {
+  in_our_words(model_name(options), [&] {
     pipeline = std::make_unique<SdxlPipeline>(SdxlLoader(options, device).load());
   });
   return pipeline;

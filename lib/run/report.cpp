@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "run/rooted_folder.h"
 
 namespace backlot {
@@ -15,27 +16,6 @@ constexpr std::string_view page =
 
 constexpr uint64_t max_manifest_bytes = uint64_t{4} << 30;
 constexpr int64_t max_exact_in_javascript = (int64_t{1} << 53) - 1;
-
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  return out;
-}
 
 // JSON that can't end the script element it stands in. Outside of strings JSON has none of these
 // characters, so replacing them everywhere changes no value.

@@ -134,6 +134,17 @@ ModelFolder ModelFolder::open(const fs::path& path) {
   return model;
 }
 
+ModelFolder ModelFolder::published(std::string_view architecture) {
+  if (architecture != "sdxl" && architecture != "sdxl-turbo")
+    throw LoadError(std::string(architecture), "no such architecture of pictures",
+                    "take sdxl or sdxl-turbo, or a model's folder");
+  ModelFolder model;
+  model.path_ = architecture;
+  model.index_ = sdxl_index();
+  model.published_ = true;
+  return model;
+}
+
 std::string ModelFolder::pipeline_class() const { return index_["_class_name"].get<std::string>(); }
 
 bool ModelFolder::has(std::string_view component) const {
@@ -161,6 +172,9 @@ std::string_view ModelFolder::stem(std::string_view component) const {
 
 Json ModelFolder::config(std::string_view component) const {
   if (single_file()) return sdxl_config(*single_file_, component);
+  if (published_ && component == "scheduler" && path_ == "sdxl-turbo")
+    return turbo_scheduler_config();
+  if (published_) return published_sdxl_config(component, path_.string());
   const fs::path file = component_path(component) /
                         (component == "scheduler" ? "scheduler_config.json" : "config.json");
   if (!fs::exists(file)) throw LoadError(file.string(), "missing", std::string(again));
@@ -172,14 +186,16 @@ Json ModelFolder::config(std::string_view component) const {
 Checkpoint ModelFolder::checkpoint(std::string_view component,
                                    const std::optional<std::string>& variant) const {
   if (single_file()) return sdxl_component(single_file_, component);
+  if (published_)
+    throw LoadError(path_.string(), "an architecture has no weights", "give a model's folder");
   auto checkpoint = Checkpoint::open(component_path(component), stem(component), variant);
   return component == "vae" ? with_current_names(checkpoint) : checkpoint;
 }
 
 fs::path ModelFolder::tokenizer_folder(std::string_view component) const {
   const fs::path own = (single_file() ? path_.parent_path() : path_) / component;
-  if (fs::is_directory(own)) return own;
-  if (!single_file()) throw LoadError(own.string(), "missing", std::string(again));
+  if (!published_ && fs::is_directory(own)) return own;
+  if (!published_ && !single_file()) throw LoadError(own.string(), "missing", std::string(again));
   // The second encoder's tokenizer pads with "!", the first's with the end-of-text token.
   const fs::path shipped =
       component == "tokenizer_2" ? "models/clip-tokenizer-2" : "models/clip-tokenizer";

@@ -21,6 +21,9 @@ class ModelFolder {
   // original names (its configs are then SDXL's published ones). Throws LoadError.
   static ModelFolder open(const std::filesystem::path& path);
 
+  // "sdxl" or "sdxl-turbo" as published, but for the weights: configs and backlot's own tokenizer.
+  static ModelFolder published(std::string_view architecture);
+
   const std::filesystem::path& path() const { return path_; }
   bool single_file() const { return single_file_ != nullptr; }
   const Json& index() const { return index_; }  // model_index.json
@@ -30,7 +33,7 @@ class ModelFolder {
   // component/config.json (scheduler/scheduler_config.json). Throws LoadError with file and place.
   Json config(std::string_view component) const;
 
-  // The component's tensors under diffusers' names.
+  // The component's tensors under diffusers' names. Throws LoadError: damaged or not there.
   Checkpoint checkpoint(std::string_view component,
                         const std::optional<std::string>& variant = std::nullopt) const;
 
@@ -58,6 +61,7 @@ class ModelFolder {
   std::filesystem::path path_;
   std::shared_ptr<const SafetensorsFile> single_file_;
   Json index_;
+  bool published_ = false;
 };
 
 // The name of a licence file directly in `folder`.

@@ -145,6 +145,12 @@ constexpr std::string_view scheduler_text = R"({
   "use_karras_sigmas": false
 })";
 
+// What stabilityai/sdxl-turbo's scheduler_config.json says otherwise. Its networks are SDXL base's.
+constexpr std::string_view turbo_scheduler_text = R"({
+  "_class_name": "EulerAncestralDiscreteScheduler",
+  "timestep_spacing": "trailing"
+})";
+
 }  // namespace
 
 const Json& sdxl_index() {
@@ -152,7 +158,7 @@ const Json& sdxl_index() {
   return index;
 }
 
-Json sdxl_config(const SafetensorsFile& file, std::string_view component) {
+Json published_sdxl_config(std::string_view component, std::string_view where) {
   static const std::map<std::string_view, std::string_view> texts = {
       {"unet", unet_text},
       {"vae", vae_text},
@@ -161,9 +167,19 @@ Json sdxl_config(const SafetensorsFile& file, std::string_view component) {
       {"scheduler", scheduler_text}};
   const auto found = texts.find(component);
   if (found == texts.end())
-    throw LoadError(file.path().string(), fmt::format("has no component '{}'", component),
+    throw LoadError(std::string(where), fmt::format("has no component '{}'", component),
                     "an SDXL checkpoint has unet, vae, text_encoder, text_encoder_2, scheduler");
-  Json config = Json::parse(found->second);
+  return Json::parse(found->second);
+}
+
+Json turbo_scheduler_config() {
+  Json config = Json::parse(scheduler_text);
+  config.update(Json::parse(turbo_scheduler_text));
+  return config;
+}
+
+Json sdxl_config(const SafetensorsFile& file, std::string_view component) {
+  Json config = published_sdxl_config(component, file.path().string());
   if (component == "scheduler" && file.tensors().contains("v_pred"))
     config["prediction_type"] = "v_prediction";
   if (component == "scheduler" && file.tensors().contains("ztsnr"))

@@ -20,9 +20,14 @@ void check_sdxl_file(const SafetensorsFile& file);
 // report.
 Checkpoint sdxl_component(std::shared_ptr<const SafetensorsFile> file, std::string_view component);
 
-// SDXL base's published model_index.json, and its components' configs, "scheduler" among them.
-// Markers that community checkpoints carry (v_pred, ztsnr) change the scheduler's.
+// SDXL base's published model_index.json, and its components' configs, "scheduler" among them; in
+// messages about others `where` is the model. SDXL-Turbo has another scheduler.
 const Json& sdxl_index();
+Json published_sdxl_config(std::string_view component, std::string_view where);
+Json turbo_scheduler_config();
+
+// The published configs, as far as a file does not say otherwise: markers that community
+// checkpoints carry (v_pred, ztsnr) change the scheduler's.
 Json sdxl_config(const SafetensorsFile& file, std::string_view component);
 
 }  // namespace backlot

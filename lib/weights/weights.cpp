@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <span>
 #include <utility>
@@ -77,8 +78,11 @@ struct Binding::State {
   State(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
       : checkpoint(std::make_shared<const Checkpoint>(checkpoint)),
         options(at::TensorOptions().dtype(dtype).device(device)) {}
+  State(const RandomWeights& weights, at::ScalarType dtype, at::Device device)
+      : random(weights), options(at::TensorOptions().dtype(dtype).device(device)) {}
 
   std::shared_ptr<const Checkpoint> checkpoint;  // its copy keeps the mapped files alive
+  std::optional<RandomWeights> random;           // in place of a checkpoint
   at::TensorOptions options;
   std::set<std::string, std::less<>> used;
   std::vector<std::string> misshapen, missing;
@@ -94,6 +98,7 @@ struct Binding::State {
 };
 
 at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape) {
+  if (random) return random->make(name, shape, options);
   const TensorView* view = checkpoint->find(name);
   if (!view) {
     missing.push_back(fmt::format("{} {}", name, shape_text(shape)));
@@ -139,9 +144,13 @@ at::Tensor Binding::State::mapped(const TensorView& view, at::IntArrayRef stored
 Binding::Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
     : state_(std::make_shared<State>(checkpoint, dtype, device)) {}
 
+Binding::Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device)
+    : state_(std::make_shared<State>(weights, dtype, device)) {}
+
 Weights Binding::root() { return Weights(*this, ""); }
 
 void Binding::finish() const {
+  if (state_->random) return;
   std::vector<std::string> unused;
   for (const auto& [name, view] : state_->checkpoint->tensors())
     if (!state_->used.contains(name)) unused.push_back(name);
@@ -176,7 +185,8 @@ void Weights::skip(std::string_view name) const {
 }
 
 bool Weights::has(std::string_view name) const {
-  return binding_->state_->checkpoint->find(fmt::format("{}{}", prefix_, name)) != nullptr;
+  const auto& checkpoint = binding_->state_->checkpoint;
+  return checkpoint && checkpoint->find(fmt::format("{}{}", prefix_, name)) != nullptr;
 }
 
 }  // namespace backlot

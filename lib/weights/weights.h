@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "weights/checkpoint.h"
+#include "weights/random_weights.h"
 
 namespace backlot {
 
@@ -43,6 +44,10 @@ class Weights {
 class Binding {
  public:
   Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device);
+
+  // Has every tensor, in whatever shape it is asked for.
+  Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device);
+
   Weights root();
 
   // Throws one LoadError that lists every missing, misshapen and unused tensor (the first few of
@@ -55,12 +60,12 @@ class Binding {
   std::shared_ptr<State> state_;
 };
 
-// Builds Model(Weights, config) and insists that checkpoint and model agree. On the CPU with the
-// file's own dtype tensors are views of the mapping (no copy); otherwise they are converted.
-template <class Model, class Config>
-Model load(const Checkpoint& checkpoint, const Config& config, at::ScalarType dtype,
-           at::Device device) {
-  Binding binding(checkpoint, dtype, device);
+// Builds Model(Weights, config) from a Checkpoint or from RandomWeights, and insists that
+// checkpoint and model agree. On the CPU with the file's own dtype tensors are views of the mapping
+// (no copy); otherwise they are converted.
+template <class Model, class Source, class Config>
+Model load(const Source& source, const Config& config, at::ScalarType dtype, at::Device device) {
+  Binding binding(source, dtype, device);
   Model model(binding.root(), config);
   binding.finish();
   return model;

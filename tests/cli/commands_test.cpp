@@ -65,6 +65,8 @@ INSTANTIATE_TEST_SUITE_P(
                 2,
                 "--width"},
         Mistake{"bad_device", tiny({"--prompt", "p", "--device", "tpu"}), "", 2, "tpu"},
+        Mistake{"trace_of_dry_run", tiny({"--prompt", "p", "--dry-run", "--trace", "t.json"}), "",
+                2, "--trace"},
         Mistake{"bad_dtype", tiny({"--prompt", "p", "--dtype", "int3"}), "", 2, "int3"},
         Mistake{"no_gpu", tiny({"--prompt", "p", "--device", "cuda:99"}), "", 3, "cuda"},
         Mistake{"unknown_key",
@@ -99,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(Help, HasAnExampleToPasteForEachCommand) {
-  for (const char* command : {"generate", "health", "models", "report", "completion"}) {
+  for (const char* command : {"generate", "bench", "health", "models", "report", "completion"}) {
     const auto result = backlot({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_NE(result.out.find("example:\n  "), std::string::npos) << result.out;

@@ -70,6 +70,8 @@ class FakeEngine : public Engine {
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions&, Progress&) override {
     return std::make_unique<FakePipeline>(behaviour_);
   }
+  Ceilings measure_ceilings(Precision) override { return {}; }
+  void measure_kernels(const KernelRequest&, const KernelListener&, Progress&) override {}
 
  private:
   Behaviour& behaviour_;

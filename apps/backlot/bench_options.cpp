@@ -1,0 +1,289 @@
+// From options to what is to be measured.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <functional>
+
+#include "base/install.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "bench.h"
+#include "device_option.h"
+#include "engine/probe.h"
+#include "fleet/devices.h"
+#include "generate.h"
+#include "model_store.h"
+#include "weights/model_folder.h"
+
+namespace backlot {
+namespace {
+
+constexpr std::array<std::string_view, 4> suite_names = {"image", "load", "kernels", "fleet"};
+constexpr double usual_threshold = 0.1;
+constexpr uint64_t max_result_bytes = uint64_t{256} << 20;
+
+// What is measured where no option says otherwise.
+struct Defaults {
+  Size size{1024, 1024};
+  std::vector<int64_t> steps, batch_sizes;
+  double guidance_scale = 5;
+};
+
+std::vector<std::string> list_of(const std::string& option, const std::string& text) {
+  std::vector<std::string> words;
+  for (const auto& word : split(text, ',')) words.emplace_back(trim(word));
+  if (std::ranges::any_of(words, [](const std::string& word) { return word.empty(); }))
+    throw UsageError(option + " " + text, "has an empty entry",
+                     "separate entries by single commas, as in 1,4,8");
+  std::vector<std::string> unique;
+  for (auto& word : words)
+    if (std::ranges::find(unique, word) == unique.end()) unique.push_back(std::move(word));
+  return unique;
+}
+
+std::optional<int64_t> whole_number(std::string_view text, int64_t least, int64_t most) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
+    return std::nullopt;
+  return value;
+}
+
+std::vector<int64_t> numbers_of(const std::string& option, const std::string& text, int64_t most) {
+  std::vector<int64_t> numbers;
+  for (const auto& word : list_of(option, text)) {
+    const auto number = whole_number(word, 1, most);
+    if (!number)
+      throw UsageError(fmt::format("{} {}", option, text),
+                       fmt::format("'{}' is no whole number from 1 to {}", word, most),
+                       "give one or a list, as in 1,4,8");
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+std::vector<Size> sizes_of(const std::string& text) {
+  std::vector<Size> sizes;
+  for (const auto& word : list_of("--size", text)) {
+    const size_t by = word.find('x');
+    const auto side = [&](std::string_view digits) {
+      const auto number = whole_number(digits, 8, 16384);
+      return number && *number % 8 == 0 ? number : std::nullopt;
+    };
+    const auto width = by == std::string::npos ? std::nullopt : side(word.substr(0, by));
+    const auto height = by == std::string::npos ? std::nullopt : side(word.substr(by + 1));
+    if (!width || !height)
+      throw UsageError("--size " + text,
+                       fmt::format("'{}' is no WIDTHxHEIGHT in multiples of 8, 8 to 16384", word),
+                       "give one or a list, as in 512x512,1024x768");
+    sizes.push_back({*height, *width});
+  }
+  return sizes;
+}
+
+std::vector<std::string> dtypes_of(const std::string& text) {
+  auto dtypes = list_of("--dtype", text);
+  for (const auto& dtype : dtypes) precision_of(dtype);
+  return dtypes;
+}
+
+std::string synthetic_of(const std::string& name) {
+  const auto known = synthetic_architectures();
+  if (std::ranges::find(known, name) != known.end() || synthetic_pipeline(name)) return name;
+  const std::vector<std::string_view> views(known.begin(), known.end());
+  const std::string meant = nearest(name, views);
+  throw UsageError("--synthetic " + name, "no such architecture",
+                   meant.empty() ? fmt::format("give one of {}", fmt::join(known, ", "))
+                                 : fmt::format("did you mean {}?", meant));
+}
+
+std::vector<std::string> suites_of(const BenchOptions& options) {
+  for (const auto& suite : options.suites)
+    if (std::ranges::find(suite_names, suite) == suite_names.end()) {
+      const std::string meant = nearest(suite, suite_names);
+      throw UsageError(suite, "no such suite",
+                       meant.empty() ? "give image, load, kernels or fleet"
+                                     : fmt::format("did you mean {}?", meant));
+    }
+  const bool in_memory = !options.synthetic.empty();
+  const bool images = !in_memory || synthetic_pipeline(options.synthetic);
+  std::vector<std::string> suites;
+  for (const std::string suite : {"image", "load", "kernels", "fleet"}) {
+    const bool asked = std::ranges::find(options.suites, suite) != options.suites.end();
+    if (!asked && !options.suites.empty()) continue;
+    const bool from_disk = suite == "load" || suite == "fleet";
+    if (asked && from_disk && in_memory)
+      throw UsageError("--synthetic",
+                       fmt::format("weights made in memory have no files for suite {}", suite),
+                       "give --model DIR instead");
+    if (asked && suite == "image" && !images)
+      throw UsageError("--synthetic " + options.synthetic,
+                       "this version has no pipeline for it, so suite image cannot run",
+                       fmt::format("measure its kernels: 'backlot bench kernels --synthetic {}'",
+                                   options.synthetic));
+    if ((from_disk && in_memory) || (suite == "image" && !images)) continue;
+    suites.push_back(suite);
+  }
+  return suites;
+}
+
+fs::path model_of(const BenchOptions& options) {
+  if (!options.model.empty()) return find_model(options.model);
+  if (const auto shipped = shipped_file("models/pocket-xl")) return *shipped;
+  throw LoadError("models/pocket-xl", "the bundled model is not in this installation",
+                  "give --model DIR, or --synthetic NAME");
+}
+
+Defaults defaults_for(const BenchRequest& request) {
+  const bool gpu = request.device.starts_with("cuda");
+  if (!request.synthetic || fs::exists(*request.synthetic)) {
+    const ModelFolder model =
+        ModelFolder::open(request.synthetic ? fs::path(*request.synthetic) : request.model);
+    const std::string pipeline = model.pipeline_class();
+    if (!pipeline.starts_with("StableDiffusionXL"))
+      throw LoadError(model.path().string(), fmt::format("is a {}, not an SDXL pipeline", pipeline),
+                      "give a Stable Diffusion XL or SDXL-Turbo model");
+    const int64_t pixels = default_pixels(model).value_or(1024);
+    return {.size = {pixels, pixels}, .steps = {20}, .batch_sizes = {1, 4}};
+  }
+  if (*request.synthetic == "sdxl-turbo")
+    return {.size = {512, 512}, .steps = {1}, .batch_sizes = {1}, .guidance_scale = 0};
+  if (request.synthetic->starts_with("wan"))
+    return {.size = {480, 832}, .steps = {50}, .batch_sizes = {1}};
+  // Thirty steps of full size take a CPU many minutes; a few tell what a step takes.
+  return {.steps = {gpu ? 30 : 4}, .batch_sizes = {1}};
+}
+
+}  // namespace
+
+void declare_bench_options(CLI::App& app, BenchOptions& options) {
+  app.add_option("suites", options.suites, "image, load, kernels, fleet (default: all that can)");
+  app.add_option("--model", options.model, "a model's folder (default: the bundled pocket-xl)");
+  app.add_option("--variant", options.variant, "fp16 picks *.fp16.safetensors");
+  app.add_option("--synthetic", options.synthetic,
+                 "full size with random weights: " +
+                     fmt::format("{}", fmt::join(synthetic_architectures(), ", ")))
+      ->excludes("--model")
+      ->excludes("--variant");
+  app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
+  app.add_option("--dtype", options.dtypes, "a list of float32, bfloat16, float16, auto");
+  app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--batch-size", options.batch_sizes, "a list: pictures made together");
+  app.add_option("--size", options.sizes, "a list of WIDTHxHEIGHT");
+  app.add_option("--steps", options.steps, "a list: denoising steps");
+  app.add_option("--guidance-scale", options.guidance_scale, "at most 1: no guidance")
+      ->check(CLI::Range(0.0, 100.0));
+  app.add_option("--repeats", options.repeats, "how often each case is measured (else 3 or 5)")
+      ->check(CLI::Range(1, 10000));
+  app.add_option("--warm-up", options.warm_up, "rounds before, not counted (1)")
+      ->check(CLI::Range(0, 10000));
+  app.add_option("--filter", options.filters, "only cases whose name holds this; repeatable")
+      ->allow_extra_args(false);
+  app.add_option("-o,--output", options.output,
+                 "a folder for bench.json and report.html, or a name that ends in .json");
+  app.add_option("--report", options.report, "write the page to this file");
+  app.add_option("--trace", options.trace, "write a Chrome trace: every stage and step");
+  app.add_option("--baseline", options.baseline, "compare with this earlier bench.json");
+  app.add_option("--threshold", options.threshold,
+                 "percent by which a median may rise over the baseline's (10)")
+      ->check(CLI::Range(0.0, 10000.0));
+  app.add_flag("--json", options.json, "print the results as JSON instead of tables");
+  app.add_flag("-q,--quiet", options.quiet, "no messages while it measures");
+  app.add_flag("-v,--verbose", options.verbose, "more detail");
+  app.add_flag("--log-json", options.log_json, "messages as JSON, one object a line");
+}
+
+BenchRequest bench_request(const BenchOptions& options) {
+  BenchRequest request{.repeats = options.repeats, .warm_up = options.warm_up};
+  if (!options.synthetic.empty()) request.synthetic = synthetic_of(options.synthetic);
+  request.suites = suites_of(options);
+  check_device_name(options.device);
+  check_device(options.device);
+  request.device = choose_device(options.device);
+  if (request.device == "cuda") request.device = "cuda:0";
+  request.threads = options.threads > 0 ? options.threads : usable_processors();
+  request.dtypes = dtypes_of(options.dtypes);
+  request.filters = options.filters;
+  if (!options.variant.empty()) request.variant = options.variant;
+  if (!request.synthetic) request.model = fs::absolute(model_of(options)).lexically_normal();
+  fs::path named = request.synthetic ? fs::path(*request.synthetic) : request.model;
+  if (named.filename().empty()) named = named.parent_path();
+  request.model_name =
+      named.extension() == ".safetensors" ? named.stem().string() : named.filename().string();
+
+  // The lists first: a slip in one of them is found before a model's folder is looked at.
+  if (!options.sizes.empty()) request.sizes = sizes_of(options.sizes);
+  if (!options.steps.empty()) request.steps = numbers_of("--steps", options.steps, 1000);
+  if (!options.batch_sizes.empty())
+    request.batch_sizes = numbers_of("--batch-size", options.batch_sizes, 4096);
+  if (!request.batch_sizes.empty()) request.worker_batch_size = request.batch_sizes.front();
+  request.kernel_batch_sizes =
+      request.batch_sizes.empty() ? std::vector<int64_t>{1} : request.batch_sizes;
+  const Defaults defaults = defaults_for(request);
+  if (request.sizes.empty()) request.sizes = {defaults.size};
+  if (request.steps.empty()) request.steps = defaults.steps;
+  if (request.batch_sizes.empty()) request.batch_sizes = defaults.batch_sizes;
+  request.guidance_scale = options.guidance_scale.value_or(defaults.guidance_scale);
+  return request;
+}
+
+Json describe(const BenchRequest& request) {
+  Json sizes = Json::array();
+  for (const auto& size : request.sizes) sizes.push_back(size_name(size));
+  return {{"suites", request.suites},
+          {"model", request.synthetic ? Json() : Json(request.model_name)},
+          {"synthetic", request.synthetic ? Json(request.model_name) : Json()},
+          {"device", request.device},
+          {"dtype", request.dtypes},
+          {"threads", request.threads},
+          {"batch_size", request.batch_sizes},
+          {"size", sizes},
+          {"steps", request.steps},
+          {"guidance_scale", request.guidance_scale},
+          {"repeats", request.repeats > 0 ? Json(request.repeats) : Json()},
+          {"warm_up", request.warm_up},
+          {"filter", request.filters}};
+}
+
+BenchOutputs bench_outputs(const BenchOptions& options) {
+  BenchOutputs outputs{.report = options.report, .trace = options.trace};
+  if (const fs::path given = options.output; !given.empty()) {
+    if (given.extension() == ".json" && !fs::is_directory(given)) {
+      outputs.json = given;
+    } else {
+      if (fs::exists(given) && !fs::is_directory(given))
+        throw UsageError("--output " + given.string(), "is a file, and no .json",
+                         "name a folder, or a file that ends in .json");
+      outputs.json = given / "bench.json";
+      if (outputs.report.empty()) outputs.report = given / "report.html";
+    }
+  }
+  for (const auto& file : {outputs.json, outputs.report, outputs.trace}) {
+    if (file.empty()) continue;
+    if (fs::is_directory(file)) throw UsageError(file.string(), "is a folder", "name a file");
+    make_folders(fs::absolute(file).parent_path());
+  }
+  return outputs;
+}
+
+std::optional<Baseline> read_baseline(const BenchOptions& options) {
+  if (options.baseline.empty()) {
+    if (options.threshold)
+      throw UsageError("--threshold", "says nothing without a baseline", "give --baseline FILE");
+    return std::nullopt;
+  }
+  fs::path file = options.baseline;
+  if (fs::is_directory(file)) file /= "bench.json";
+  if (!fs::exists(file))
+    throw UsageError("--baseline " + file.string(), "no such file",
+                     "write one with 'backlot bench -o DIR'");
+  const Json json = Json::parse(read_file(file, max_result_bytes), nullptr, false);
+  return Baseline{.results = bench_results(json, file.string()),
+                  .source = file.filename().string(),
+                  .threshold = options.threshold ? *options.threshold / 100 : usual_threshold};
+}
+
+}  // namespace backlot
