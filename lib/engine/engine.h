@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/quantization.h"
 
 namespace backlot {
 
@@ -29,6 +30,7 @@ struct PipelineOptions {
   std::optional<std::string> variant;        // "fp16" picks *.fp16.safetensors
   std::optional<std::filesystem::path> vae;  // another autoencoder's folder
   Precision precision = Precision::automatic;
+  Quantization quantization = Quantization::none;  // of the UNet; alters pictures
 };
 
 // height, width, as diffusers orders them
@@ -113,7 +115,8 @@ class Engine {
   virtual DeviceFacts device() const = 0;
   virtual std::string torch_version() const = 0;
 
-  // Throws LoadError (file and what is wrong with it, all mismatched tensors at once), OutOfMemory.
+  // Throws LoadError (file and what is wrong with it, all mismatched tensors at once), OutOfMemory,
+  // EnvironmentError (the device can't have the quantization).
   virtual std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                              Progress& progress) = 0;
 };

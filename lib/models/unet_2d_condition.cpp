@@ -93,17 +93,17 @@ std::vector<UNetBlock> up_blocks(const Weights& w, const UNet2DConditionConfig& 
 
 UNet2DConditionModel::UNet2DConditionModel(const Weights& w, const UNet2DConditionConfig& config)
     : config_(config),
-      conv_in_(w / "conv_in", config.in_channels, config.levels.front().channels),
-      time_embedding_(w / "time_embedding", config.levels.front().channels,
+      conv_in_((w / "conv_in").in_full(), config.in_channels, config.levels.front().channels),
+      time_embedding_((w / "time_embedding").in_full(), config.levels.front().channels,
                       config.time_embed_dim()),
-      add_embedding_(w / "add_embedding", config.projection_class_embeddings_input_dim,
+      add_embedding_((w / "add_embedding").in_full(), config.projection_class_embeddings_input_dim,
                      config.time_embed_dim()),
       down_blocks_(down_blocks(w / "down_blocks", config)),
       mid_block_(mid_block(w / "mid_block", config)),
       up_blocks_(up_blocks(w / "up_blocks", config)),
       conv_norm_out_(w / "conv_norm_out", config.norm_num_groups, config.levels.front().channels,
                      config.norm_eps),
-      conv_out_(w / "conv_out", config.levels.front().channels, config.out_channels) {}
+      conv_out_((w / "conv_out").in_full(), config.levels.front().channels, config.out_channels) {}
 
 // The order in which a pass meets resnets and attentions.
 template <class Visit>

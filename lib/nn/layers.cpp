@@ -6,11 +6,12 @@
 
 namespace backlot {
 
-LinearParameters::LinearParameters(Tensor weight, std::optional<Tensor> bias)
-    : weight(std::move(weight)), bias(std::move(bias)) {}
+LinearParameters::LinearParameters(Tensor weight, std::optional<Tensor> bias,
+                                   Quantization quantization)
+    : weight(std::move(weight)), bias(std::move(bias)), quantization(quantization) {}
 
 LinearParameters::LinearParameters(const Weights& w, int64_t in, int64_t out, Bias with)
-    : weight(w("weight", {out, in})) {
+    : weight(w("weight", {out, in})), quantization(w.quantization()) {
   if (with == Bias::learned) bias = w("bias", {out});
 }
 
@@ -21,15 +22,21 @@ LinearParameters side_by_side(std::initializer_list<LinearParameters> parts) {
     if (part.bias) biases.push_back(*part.bias);
   }
   return {at::cat(weights),
-          biases.empty() ? std::optional<Tensor>() : std::optional<Tensor>(at::cat(biases))};
+          biases.empty() ? std::optional<Tensor>() : std::optional<Tensor>(at::cat(biases)),
+          parts.begin()->quantization};
 }
 
 Linear::Linear(LinearParameters parameters)
     : weight_(std::move(parameters.weight)), bias_(std::move(parameters.bias)) {
-  if (blocked::serves(weight_)) weight_ = blocked::linear_weight(weight_);
+  quantized_ = quantized_linear(parameters.quantization, weight_, bias_);
+  if (quantized_)
+    weight_.reset();
+  else if (blocked::serves(weight_))
+    weight_ = blocked::linear_weight(weight_);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
+  if (quantized_) return (*quantized_)(x);
   return weight_.is_mkldnn() ? blocked::linear(x, weight_, bias_) : at::linear(x, weight_, bias_);
 }
 
@@ -37,19 +44,25 @@ Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
     : weight_(w("weight", {out, in, shape.kernel, shape.kernel})),
       bias_(w("bias", {out})),
       stride_(shape.stride),
-      padding_(shape.padding) {
-  weight_ = blocked::serves(weight_) ? blocked::conv2d_weight(weight_, stride_, padding_)
+      padding_(shape.padding),
+      quantized_(quantized_conv2d(w.quantization(), weight_, bias_, stride_, padding_)) {
+  if (quantized_)
+    weight_.reset();
+  else
+    weight_ = blocked::serves(weight_) ? blocked::conv2d_weight(weight_, stride_, padding_)
                                      : weight_.contiguous(at::MemoryFormat::ChannelsLast);
 }
 
 Tensor Conv2d::operator()(const Tensor& x) const {
+  if (quantized_) return (*quantized_)(x);
   return weight_.is_mkldnn()
              ? blocked::conv2d(x, weight_, bias_, stride_, padding_)
              : at::conv2d(x, weight_, bias_, {stride_, stride_}, {padding_, padding_});
 }
 
 Conv1x1::Conv1x1(const Weights& w, int64_t in, int64_t out)
-    : linear_(LinearParameters(w("weight", {out, in, 1, 1}).view({out, in}), w("bias", {out}))) {}
+    : linear_(LinearParameters(w("weight", {out, in, 1, 1}).view({out, in}), w("bias", {out}),
+                               w.quantization())) {}
 
 Tensor Conv1x1::operator()(const Tensor& x) const {
   return to_map(linear_(to_tokens(x)), x.size(2), x.size(3));

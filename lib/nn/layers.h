@@ -9,8 +9,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <initializer_list>
+#include <memory>
 #include <optional>
 
+#include "nn/quantized.h"
 #include "weights/weights.h"
 
 namespace backlot {
@@ -20,11 +22,13 @@ using at::Tensor;
 enum class Bias { learned, none };
 
 struct LinearParameters {
-  LinearParameters(Tensor weight, std::optional<Tensor> bias);
+  LinearParameters(Tensor weight, std::optional<Tensor> bias,
+                   Quantization quantization = Quantization::none);
   LinearParameters(const Weights& w, int64_t in, int64_t out, Bias bias = Bias::learned);
 
   Tensor weight;  // [out, in]
   std::optional<Tensor> bias;
+  Quantization quantization;  // what the weight may be narrowed to
 };
 
 // Several layers over the same input as one: their outputs side by side.
@@ -40,8 +44,9 @@ class Linear {
   Tensor operator()(const Tensor& x) const;
 
  private:
-  Tensor weight_;  // blocked, or [out, in]
+  Tensor weight_;  // blocked, or [out, in]; undefined if quantized
   std::optional<Tensor> bias_;
+  std::shared_ptr<const QuantizedLayer> quantized_;
 };
 
 struct ConvShape {
@@ -55,11 +60,12 @@ class Conv2d {
   // x: [B, in, H, W] -> [B, out, H', W']
   Tensor operator()(const Tensor& x) const;
 
-  at::ScalarType dtype() const { return weight_.scalar_type(); }
+  at::ScalarType dtype() const { return bias_.scalar_type(); }
 
  private:
-  Tensor weight_, bias_;  // blocked, or [out, in, kernel, kernel]; [out]
+  Tensor weight_, bias_;  // blocked, or [out, in, kernel, kernel], undefined if quantized; [out]
   int64_t stride_, padding_;
+  std::shared_ptr<const QuantizedLayer> quantized_;
 };
 
 // A 1x1 convolution, which is a linear layer over every pixel.

@@ -26,6 +26,7 @@ class SdxlLoader {
           fmt::format("holds a {}, not a StableDiffusionXLPipeline", folder_.pipeline_class()),
           "give an SDXL model's folder");
     }
+    insist_on_quantization(options.quantization, device, dtype_);
   }
 
   SdxlParts load() const {
@@ -43,7 +44,8 @@ class SdxlLoader {
             .prompts = PromptEncoder(std::move(first), std::move(second),
                                      zeros ? NullNegative::zeros : NullNegative::empty_text),
             .unet = backlot::load<UNet2DConditionModel>(
-                folder_.checkpoint("unet", options_.variant), unet_config, dtype_, device_),
+                folder_.checkpoint("unet", options_.variant), unet_config, dtype_, device_,
+                options_.quantization),
             .vae = autoencoder(vae_config),
             .scheduler_config = folder_.config("scheduler")};
   }

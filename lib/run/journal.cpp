@@ -85,10 +85,32 @@ Json to_json(const Record& r) {
   line["attempts"] = r.attempts;
   line["device"] = r.attempt.device;
   line["dtype"] = r.attempt.dtype;
+  line["quantization"] = r.attempt.quantization;
   line["batch"] = r.attempt.batch;
   line["warnings"] = r.attempt.warnings;
   return line;
 }
+
+namespace {
+
+Attempt attempt_from_json(const Json& line) {
+  const Json& seconds = line.at("seconds");
+  Attempt attempt = {.started = line.at("started"),
+                     .text_encode = seconds.at("text_encode"),
+                     .denoise = seconds.at("denoise"),
+                     .decode = seconds.at("decode"),
+                     .write = seconds.at("write"),
+                     .device = line.at("device"),
+                     .dtype = line.at("dtype"),
+                     .batch = line.at("batch"),
+                     .warnings = line.at("warnings")};
+  // Journals of the first version have no such field.
+  if (const auto found = line.find("quantization"); found != line.end())
+    found->get_to(attempt.quantization);
+  return attempt;
+}
+
+}  // namespace
 
 std::optional<Record> record_from_json(const Json& line) try {
   const auto status = status_from(line.at("status").get_ref<const std::string&>());
@@ -102,16 +124,7 @@ std::optional<Record> record_from_json(const Json& line) try {
   } else {
     r.error = line.at("error");
   }
-  const Json& seconds = line.at("seconds");
-  r.attempt = {.started = line.at("started"),
-               .text_encode = seconds.at("text_encode"),
-               .denoise = seconds.at("denoise"),
-               .decode = seconds.at("decode"),
-               .write = seconds.at("write"),
-               .device = line.at("device"),
-               .dtype = line.at("dtype"),
-               .batch = line.at("batch"),
-               .warnings = line.at("warnings")};
+  r.attempt = attempt_from_json(line);
   r.attempts = line.at("attempts");
   return r;
 } catch (const Json::exception&) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/quantization.h"
 #include "weights/checkpoint.h"
 
 namespace backlot {
@@ -32,17 +33,23 @@ class Weights {
   // "text_model." prefix), never to infer structure.
   bool has(std::string_view name) const;
 
+  // What the layers here may narrow their numbers to, and the same place without leave to do so.
+  Quantization quantization() const { return quantization_; }
+  Weights in_full() const;
+
  private:
   friend class Binding;
-  Weights(Binding& binding, std::string prefix);
+  Weights(Binding& binding, std::string prefix, Quantization quantization);
   Binding* binding_;
   std::string prefix_;
+  Quantization quantization_;
 };
 
 // Collects what does not agree between a checkpoint and a model, then says it all at once.
 class Binding {
  public:
-  Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device);
+  Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device,
+          Quantization quantization = Quantization::none);
   Weights root();
 
   // Throws one LoadError that lists every missing, misshapen and unused tensor (the first few of
@@ -53,14 +60,15 @@ class Binding {
   friend class Weights;
   struct State;
   std::shared_ptr<State> state_;
+  Quantization quantization_;
 };
 
 // Builds Model(Weights, config) and insists that checkpoint and model agree. On the CPU with the
 // file's own dtype tensors are views of the mapping (no copy); otherwise they are converted.
 template <class Model, class Config>
 Model load(const Checkpoint& checkpoint, const Config& config, at::ScalarType dtype,
-           at::Device device) {
-  Binding binding(checkpoint, dtype, device);
+           at::Device device, Quantization quantization = Quantization::none) {
+  Binding binding(checkpoint, dtype, device, quantization);
   Model model(binding.root(), config);
   binding.finish();
   return model;
