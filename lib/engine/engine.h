@@ -56,6 +56,7 @@ struct ImageRequest {
   bool chunk_long_prompts = false;  // false: truncate at 77 tokens with a warning, as diffusers
   bool prompt_weighting = false;    // read (word:1.3) and [word]
   bool vae_tiling = false;          // decode in overlapping tiles: less memory, other rounding
+  int64_t cache = 1;                // deep UNet features are made at every cache-th step only
 };
 
 // Pixels row by row, three bytes each.
@@ -89,7 +90,7 @@ class ImagePipeline {
  public:
   virtual ~ImagePipeline() = default;
 
-  // The requests share width, height, steps, scheduler, vae_tiling, and all or none of them use
+  // The requests share width, height, steps, scheduler, vae_tiling, cache, and all or none of them use
   // guidance; prompts, seeds, scales and sizes for conditioning may differ. Each result depends on
   // its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer),
   // ItemError, Interrupted.

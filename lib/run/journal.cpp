@@ -115,9 +115,14 @@ Attempt attempt_from_json(const Json& line) {
 std::optional<Record> record_from_json(const Json& line) try {
   const auto status = status_from(line.at("status").get_ref<const std::string&>());
   if (!status) return std::nullopt;
-  Record r{.id = line.at("id"), .index = line.at("index"), .status = *status};
+  Record r;
+  r.id = line.at("id");
+  r.index = line.at("index");
+  r.status = *status;
   if (*status == ItemStatus::done) {
-    r.file = {.path = line.at("output"), .sha256 = line.at("sha256"), .bytes = line.at("bytes")};
+    r.file.path = line.at("output");
+    r.file.sha256 = line.at("sha256");
+    r.file.bytes = line.at("bytes");
     r.width = line.at("width");
     r.height = line.at("height");
     if (!is_sha256(r.file.sha256) || !is_output_path(r.file.path)) return std::nullopt;
