@@ -19,7 +19,7 @@ struct GenerateOptions {
   std::vector<std::string> specs, sets, prompts;
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
-  std::string output, trace, device = "auto", dtype = "auto", progress = "auto";
+  std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
   int64_t batch_size = 0;
   int threads = 0;
   bool dry_run = false, fresh = false, json = false, no_metadata = false;
@@ -43,5 +43,6 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 void print_plan(const PreparedRun& run, const GenerateOptions& options);
 
 Precision precision_of(const std::string& dtype);
+Quantization quantization_of(const std::string& name);
 
 }  // namespace backlot

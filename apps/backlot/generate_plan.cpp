@@ -182,7 +182,10 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
   std::vector<const Item*> items;
   for (const auto& item : run.plan.items) items.push_back(&item);
   if (options.json) {
-    Json out{{"run", run.shown_folder}, {"items", items.size()}, {"plan", Json::array()}};
+    Json out{{"run", run.shown_folder},
+             {"items", items.size()},
+             {"quantization", options.quantize},
+             {"plan", Json::array()}};
     for (const Item* item : items)
       out["plan"].push_back(
           {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
@@ -193,15 +196,20 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
   const Device device = list_devices().front();
   for (const auto& group : group_items(items)) {
     const Item& first = *group.batches.front().items.front();
-    print_result(fmt::format("  model {}", first.model.filename().string()));
+    print_result(
+        fmt::format("  model {}{}", first.model.filename().string(),
+                    options.quantize == "none" ? "" : ", quantized to " + options.quantize));
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
       const MemoryNeed need = memory_need(one, options.dtype);
       print_result(
-          fmt::format("    {} × {}x{}, {} steps, scheduler {}: weights {}, and about {} for each "
+          fmt::format("    {} × {}x{}, {} steps{}, scheduler {}: weights {}, and about {} for each "
                       "picture made together",
                       batch.items.size(), shown(one.parameters["width"]),
                       shown(one.parameters["height"]), shown(one.parameters["steps"]),
+                      image_request(one).cache > 1
+                          ? fmt::format(" (deep features every {} steps)", image_request(one).cache)
+                          : "",
                       one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
                           ? shown(one.parameters["scheduler"])
                           : "of the model",

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/quantization.h"
 #include "engine/probe.h"
 
 namespace backlot {
@@ -32,6 +33,7 @@ struct PipelineOptions {
   // An architecture that synthetic_pipeline() knows, in full size, or a folder whose configs say
   // the sizes: random weights are made in memory, and `model` is unused.
   std::optional<std::string> synthetic;
+  Quantization quantization = Quantization::none;  // of the UNet; alters pictures
 };
 
 // height, width, as diffusers orders them
@@ -57,6 +59,7 @@ struct ImageRequest {
   bool chunk_long_prompts = false;  // false: truncate at 77 tokens with a warning, as diffusers
   bool prompt_weighting = false;    // read (word:1.3) and [word]
   bool vae_tiling = false;          // decode in overlapping tiles: less memory, other rounding
+  int64_t cache = 1;                // deep UNet features are made at every cache-th step only
 };
 
 // Pixels row by row, three bytes each.
@@ -99,7 +102,7 @@ class ImagePipeline {
  public:
   virtual ~ImagePipeline() = default;
 
-  // The requests share width, height, steps, scheduler, vae_tiling, and all or none of them use
+  // The requests share width, height, steps, scheduler, vae_tiling, cache, and all or none of them use
   // guidance; prompts, seeds, scales and sizes for conditioning may differ. Each result depends on
   // its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer),
   // ItemError, Interrupted.
@@ -133,7 +136,8 @@ class Engine {
   virtual DeviceFacts device() const = 0;
   virtual std::string torch_version() const = 0;
 
-  // Throws LoadError (file and what is wrong with it, all mismatched tensors at once), OutOfMemory.
+  // Throws LoadError (file and what is wrong with it, all mismatched tensors at once), OutOfMemory,
+  // EnvironmentError (the device can't have the quantization).
   virtual std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                              Progress& progress) = 0;
 

@@ -101,7 +101,10 @@ void Runner::run() {
 void Runner::run_group(const PipelineGroup& group) {
   const Item& first = *group.batches.front().items.front();
   Watch watch(progress_, stop_, 0);
-  PipelineOptions options{.model = first.model, .vae = first.vae, .precision = options_.precision};
+  PipelineOptions options{.model = first.model,
+                          .vae = first.vae,
+                          .precision = options_.precision,
+                          .quantization = options_.quantization};
   if (const Json variant = first.parameters.value("variant", Json()); variant.is_string())
     options.variant = variant.get<std::string>();
   const auto pipeline = engine_.load_image_pipeline(options, watch);
@@ -134,6 +137,7 @@ void Runner::run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, 
   Attempt attempt{.started = utc_now(),
                   .device = device_.name,
                   .dtype = pipeline.dtype(),
+                  .quantization = std::string(quantization_name(options_.quantization)),
                   .batch = std::ssize(batch),
                   .tries = tries};
   std::vector<ImageRequest> requests;
@@ -200,7 +204,8 @@ void Runner::write(FinishedPicture finished) {
       {"parameters", item.parameters},
       {"model",
        {{"path", item.model.filename().string()}, {"fingerprint", item.model_fingerprint}}},
-      {"dtype", finished.attempt.dtype}};
+      {"dtype", finished.attempt.dtype},
+      {"quantization", finished.attempt.quantization}};
   const PictureFormat format{.kind = *picture_kind(plan_.output.format),
                              .quality = plan_.output.quality,
                              .max_bytes = plan_.output.max_bytes};

@@ -17,6 +17,7 @@ namespace backlot {
 
 struct RunnerOptions {
   Precision precision = Precision::automatic;
+  Quantization quantization = Quantization::none;
   int64_t batch_size = 0;  // 0: as many as fit
 };
 

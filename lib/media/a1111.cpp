@@ -235,6 +235,8 @@ Json parameters_from(std::vector<Setting>& settings) {
   }
   if (const auto skip = number<uint32_t>(take(settings, "Clip skip")); skip && *skip > 2)
     out["clip_skip"] = *skip - 2;
+  if (const auto interval = number<uint32_t>(take(settings, "DeepCache interval")))
+    out["cache"] = *interval;
   return out;
 }
 
@@ -265,6 +267,7 @@ std::string a1111_parameters(const Json& item) {
   const auto skip = parameters.find("clip_skip");
   if (skip != parameters.end() && skip->is_number_integer() && skip->get<int64_t>() > 0)
     settings.add("Clip skip", std::to_string(skip->get<int64_t>() + 2));
+  settings.add("DeepCache interval", parameters, "cache");
   settings.add("Version", "backlot " BACKLOT_VERSION);
 
   std::string out = text_of(parameters, "prompt");

@@ -73,7 +73,7 @@ PictureMetadata describe_picture(const Json& item) {
   out.creator = "backlot " BACKLOT_VERSION;
   out.parameters = a1111_parameters(item);
   out.backlot = {{"version", 1}, {"creator", out.creator}};
-  for (const auto key : {"id", "parameters", "model", "dtype"})
+  for (const auto key : {"id", "parameters", "model", "dtype", "quantization"})
     if (item.contains(key)) out.backlot[key] = without_folders(item[key], key);
   return out;
 }

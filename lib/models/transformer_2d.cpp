@@ -12,7 +12,7 @@ LinearParameters projection(const Weights& w, const Transformer2DShape& shape) {
   const int64_t c = shape.channels;
   return {
       shape.use_linear_projection ? w("weight", {c, c}) : w("weight", {c, c, 1, 1}).view({c, c}),
-      w("bias", {c})};
+      w("bias", {c}), w.quantization()};
 }
 
 // x += out(y), wherever that costs least; -> norm(x)
@@ -34,8 +34,8 @@ BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer
       attn1_to_out(w / "attn1" / "to_out.0", shape.channels, shape.channels),
       norm2(w / "norm2", shape.channels, layer_norm_eps),
       attn2_to_q(w / "attn2" / "to_q", shape.channels, shape.channels, Bias::none),
-      attn2_to_k(w / "attn2" / "to_k", shape.text_width, shape.channels, Bias::none),
-      attn2_to_v(w / "attn2" / "to_v", shape.text_width, shape.channels, Bias::none),
+      attn2_to_k((w / "attn2" / "to_k").in_full(), shape.text_width, shape.channels, Bias::none),
+      attn2_to_v((w / "attn2" / "to_v").in_full(), shape.text_width, shape.channels, Bias::none),
       attn2_to_out(w / "attn2" / "to_out.0", shape.channels, shape.channels),
       norm3(w / "norm3", shape.channels, layer_norm_eps),
       ff_proj(w / "ff" / "net.0.proj", shape.channels, 4 * shape.channels),

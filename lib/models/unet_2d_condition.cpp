@@ -93,17 +93,17 @@ std::vector<UNetBlock> up_blocks(const Weights& w, const UNet2DConditionConfig& 
 
 UNet2DConditionModel::UNet2DConditionModel(const Weights& w, const UNet2DConditionConfig& config)
     : config_(config),
-      conv_in_(w / "conv_in", config.in_channels, config.levels.front().channels),
-      time_embedding_(w / "time_embedding", config.levels.front().channels,
+      conv_in_((w / "conv_in").in_full(), config.in_channels, config.levels.front().channels),
+      time_embedding_((w / "time_embedding").in_full(), config.levels.front().channels,
                       config.time_embed_dim()),
-      add_embedding_(w / "add_embedding", config.projection_class_embeddings_input_dim,
+      add_embedding_((w / "add_embedding").in_full(), config.projection_class_embeddings_input_dim,
                      config.time_embed_dim()),
       down_blocks_(down_blocks(w / "down_blocks", config)),
       mid_block_(mid_block(w / "mid_block", config)),
       up_blocks_(up_blocks(w / "up_blocks", config)),
       conv_norm_out_(w / "conv_norm_out", config.norm_num_groups, config.levels.front().channels,
                      config.norm_eps),
-      conv_out_(w / "conv_out", config.levels.front().channels, config.out_channels) {}
+      conv_out_((w / "conv_out").in_full(), config.levels.front().channels, config.out_channels) {}
 
 // The order in which a pass meets resnets and attentions.
 template <class Visit>
@@ -145,7 +145,17 @@ UNetConditioning UNet2DConditionModel::condition(const Tensor& text, const Tenso
 class UNet2DConditionModel::Pass {
  public:
   Pass(const UNetConditioning& conditioning, int64_t step)
-      : shift_(conditioning.shifts.data()), text_(conditioning.text.data()), step_(step) {}
+      : conditioning_(conditioning),
+        shift_(conditioning.shifts.data()),
+        text_(conditioning.text.data()),
+        step_(step) {}
+
+  // Goes to where the last resnet of `block`, the last one of all, takes its conditioning.
+  void leap_to_end(const UNetBlock& block) {
+    const int64_t layers = block.attentions.empty() ? 0 : block.attentions.back().layers();
+    shift_ = conditioning_.shifts.data() + conditioning_.shifts.size() - 1;
+    text_ = conditioning_.text.data() + conditioning_.text.size() - layers;
+  }
 
   Tensor resnet(const ResnetBlock2D& block, const Tensor& x) {
     const auto shift = (shift_++)->select(0, step_);  // [B, C]
@@ -159,15 +169,26 @@ class UNet2DConditionModel::Pass {
   }
 
  private:
+  const UNetConditioning& conditioning_;
   const Tensor* shift_;
   const KeyValue* text_;
   int64_t step_;
 };
 
+// The last resnet and what follows it.
+Tensor UNet2DConditionModel::finish(Pass& pass, const Tensor& deep, const Tensor& skip) const {
+  const auto& block = up_blocks_.back();
+  pass.leap_to_end(block);
+  auto x = pass.resnet(block.resnets.back(), at::cat({deep, skip}, 1));
+  if (!block.attentions.empty()) x = pass.attention(block.attentions.back(), x);
+  return conv_out_(conv_norm_out_.silu(x));
+}
+
 Tensor UNet2DConditionModel::operator()(const Tensor& sample, const UNetConditioning& conditioning,
-                                        int64_t step) const {
+                                        int64_t step, Tensor* deep) const {
   Pass pass(conditioning, step);
   auto x = conv_in_(sample.to(dtype()).contiguous(at::MemoryFormat::ChannelsLast));
+  if (deep && deep->defined()) return finish(pass, *deep, x);
   std::vector<Tensor> skips = {x};
   for (const auto& block : down_blocks_) {
     for (size_t i = 0; i < block.resnets.size(); ++i) {
@@ -184,6 +205,7 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, const UNetConditio
 
   for (const auto& block : up_blocks_) {
     for (size_t i = 0; i < block.resnets.size(); ++i) {
+      if (skips.size() == 1) break;  // finish() has the last
       x = pass.resnet(block.resnets[i], at::cat({x, skips.back()}, 1));
       skips.pop_back();
       if (!block.attentions.empty()) x = pass.attention(block.attentions[i], x);
@@ -191,7 +213,8 @@ Tensor UNet2DConditionModel::operator()(const Tensor& sample, const UNetConditio
     // Odd sizes lost a row on the way down: enlarge to what the next skip has.
     if (block.upsample) x = (*block.upsample)(x, skips.back().size(2), skips.back().size(3));
   }
-  return conv_out_(conv_norm_out_.silu(x));
+  if (deep) *deep = x;
+  return finish(pass, x, skips.back());
 }
 
 }  // namespace backlot

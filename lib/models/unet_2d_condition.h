@@ -66,13 +66,20 @@ class UNet2DConditionModel {
 
   // sample: [B, in_channels, H, W] -> [B, out_channels, H, W], at timestep number `step` of those
   // that `conditioning` was made for. H and W may be any.
-  Tensor operator()(const Tensor& sample, const UNetConditioning& conditioning, int64_t step) const;
+  //
+  // `deep`, if given: features just before the last resnet, which change little from step to step.
+  // Undefined ones are computed and left there; defined ones of another step are taken as they are,
+  // and nothing below the finest level runs (DeepCache, Ma et al. 2023, cache_branch_id 0).
+  Tensor operator()(const Tensor& sample, const UNetConditioning& conditioning, int64_t step,
+                    Tensor* deep = nullptr) const;
 
   at::ScalarType dtype() const { return conv_in_.dtype(); }
   const UNet2DConditionConfig& config() const { return config_; }
 
  private:
   class Pass;
+
+  Tensor finish(Pass& pass, const Tensor& deep, const Tensor& skip) const;
 
   template <class Visit>
   void each_block(Visit visit) const;

@@ -7,11 +7,12 @@
 
 namespace backlot {
 
-LinearParameters::LinearParameters(Tensor weight, std::optional<Tensor> bias)
-    : weight(std::move(weight)), bias(std::move(bias)) {}
+LinearParameters::LinearParameters(Tensor weight, std::optional<Tensor> bias,
+                                   Quantization quantization)
+    : weight(std::move(weight)), bias(std::move(bias)), quantization(quantization) {}
 
 LinearParameters::LinearParameters(const Weights& w, int64_t in, int64_t out, Bias with)
-    : weight(w("weight", {out, in})) {
+    : weight(w("weight", {out, in})), quantization(w.quantization()) {
   if (with == Bias::learned) bias = w("bias", {out});
 }
 
@@ -22,18 +23,22 @@ LinearParameters side_by_side(std::initializer_list<LinearParameters> parts) {
     if (part.bias) biases.push_back(*part.bias);
   }
   return {at::cat(weights),
-          biases.empty() ? std::optional<Tensor>() : std::optional<Tensor>(at::cat(biases))};
+          biases.empty() ? std::optional<Tensor>() : std::optional<Tensor>(at::cat(biases)),
+          parts.begin()->quantization};
 }
 
 Linear::Linear(LinearParameters parameters)
-    : packed_(PackedLinear::make(parameters.weight, parameters.bias)),
+    : quantized_(quantized_linear(parameters.quantization, parameters.weight, parameters.bias)),
       bias_(std::move(parameters.bias)) {
+  if (quantized_) return;
+  packed_ = PackedLinear::make(parameters.weight, bias_);
   if (packed_) return;
   weight_ = blocked::serves(parameters.weight) ? blocked::linear_weight(parameters.weight)
                                                : std::move(parameters.weight);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
+  if (quantized_) return (*quantized_)(x);
   if (packed_) return (*packed_)(x);
   return weight_.is_mkldnn() ? blocked::linear(x, weight_, bias_) : at::linear(x, weight_, bias_);
 }
@@ -44,7 +49,9 @@ Tensor Linear::plus(const Tensor& x, const Tensor& residual) const {
 
 Geglu::Geglu(const Weights& w, int64_t in, int64_t out) {
   LinearParameters parameters(w, in, 2 * out);
-  packed_ = PackedLinear::make(parameters.weight, parameters.bias, kernels::Gate::gelu);
+  if (parameters.quantization == Quantization::none) {
+    packed_ = PackedLinear::make(parameters.weight, parameters.bias, kernels::Gate::gelu);
+  }
   if (!packed_) linear_.emplace(std::move(parameters));
 }
 
@@ -60,7 +67,11 @@ Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
   if (shape.kernel == 3 && stride_ == 1 && padding_ == 1) {
     winograd_ = WinogradConv::make(weight_, bias_, kernels::Enlarge::no);
   }
-  if (winograd_) {
+  // Faster than int8's direct convolutions, and closer to the reference.
+  if (!winograd_) {
+    quantized_ = quantized_conv2d(w.quantization(), weight_, bias_, stride_, padding_);
+  }
+  if (winograd_ || quantized_) {
     weight_.reset();
   } else {
     weight_ = blocked::serves(weight_) ? blocked::conv2d_weight(weight_, stride_, padding_)
@@ -70,6 +81,7 @@ Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
 
 Tensor Conv2d::operator()(const Tensor& x) const {
   if (winograd_) return (*winograd_)(x);
+  if (quantized_) return (*quantized_)(x);
   return weight_.is_mkldnn()
              ? blocked::conv2d(x, weight_, bias_, stride_, padding_)
              : at::conv2d(x, weight_, bias_, {stride_, stride_}, {padding_, padding_});
@@ -90,7 +102,8 @@ Tensor Conv2d::without_bias(const Tensor& x) const {
 }
 
 Conv1x1::Conv1x1(const Weights& w, int64_t in, int64_t out)
-    : linear_(LinearParameters(w("weight", {out, in, 1, 1}).view({out, in}), w("bias", {out}))) {}
+    : linear_(LinearParameters(w("weight", {out, in, 1, 1}).view({out, in}), w("bias", {out}),
+                               w.quantization())) {}
 
 Tensor Conv1x1::operator()(const Tensor& x) const {
   return to_map(linear_(to_tokens(x)), x.size(2), x.size(3));

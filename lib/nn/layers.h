@@ -10,9 +10,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <initializer_list>
+#include <memory>
 #include <optional>
 
 #include "nn/packed_linear.h"
+#include "nn/quantized.h"
 #include "nn/winograd.h"
 #include "weights/weights.h"
 
@@ -21,11 +23,13 @@ namespace backlot {
 enum class Bias { learned, none };
 
 struct LinearParameters {
-  LinearParameters(Tensor weight, std::optional<Tensor> bias);
+  LinearParameters(Tensor weight, std::optional<Tensor> bias,
+                   Quantization quantization = Quantization::none);
   LinearParameters(const Weights& w, int64_t in, int64_t out, Bias bias = Bias::learned);
 
   Tensor weight;  // [out, in]
   std::optional<Tensor> bias;
+  Quantization quantization;  // what the weight may be narrowed to
 };
 
 // Several layers over the same input as one: their outputs side by side.
@@ -45,8 +49,9 @@ class Linear {
   bool adds_residual() const { return packed_.has_value(); }
 
  private:
+  std::shared_ptr<const QuantizedLayer> quantized_;
   std::optional<PackedLinear> packed_;
-  Tensor weight_;  // undefined, blocked, or [out, in]
+  Tensor weight_;  // blocked, or [out, in]; undefined with one of the above
   std::optional<Tensor> bias_;
 };
 
@@ -90,7 +95,9 @@ class Conv2d {
 
  private:
   std::optional<WinogradConv> winograd_;
-  Tensor weight_, bias_;  // undefined, blocked, or [out, in, kernel, kernel]; [out]
+  std::shared_ptr<const QuantizedLayer> quantized_;
+  Tensor weight_;  // blocked, or [out, in, kernel, kernel]; undefined with one of the above
+  Tensor bias_;    // [out]
   int64_t stride_, padding_;
 };
 

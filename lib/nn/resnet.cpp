@@ -11,7 +11,8 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetShape& shape)
       conv1(w / "conv1", shape.in, shape.out),
       norm2(w / "norm2", shape.groups, shape.out, shape.eps),
       conv2(w / "conv2", shape.out, shape.out) {
-  if (shape.time_width > 0) time_emb_proj.emplace(w / "time_emb_proj", shape.time_width, shape.out);
+  if (shape.time_width > 0)
+    time_emb_proj.emplace((w / "time_emb_proj").in_full(), shape.time_width, shape.out);
   if (shape.in != shape.out) conv_shortcut.emplace(w / "conv_shortcut", shape.in, shape.out);
 }
 

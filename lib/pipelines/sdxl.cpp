@@ -45,6 +45,20 @@ std::array<double, 6> negative_sizes(const ImageRequest& r) {
                *r.negative_target_size);
 }
 
+// Which calls compute the UNet's deep features: those at every `interval`-th timestep. Samplers of
+// second order call twice at one timestep, and both calls are treated alike.
+std::vector<bool> whole_calls(const at::Tensor& timesteps, int64_t interval) {
+  const auto times = timesteps.to(at::kDouble).cpu();
+  const auto* time = times.const_data_ptr<double>();
+  std::vector<bool> whole;
+  int64_t distinct = 0;
+  for (int64_t call = 0; call < times.numel(); ++call) {
+    if (call > 0 && time[call] != time[call - 1]) ++distinct;
+    whole.push_back(distinct % interval == 0);
+  }
+  return whole;
+}
+
 }  // namespace
 
 void SdxlPipeline::check(std::span<const ImageRequest> batch) const {
@@ -52,8 +66,8 @@ void SdxlPipeline::check(std::span<const ImageRequest> batch) const {
   for (const auto& request : batch) {
     TORCH_CHECK(request.width == batch[0].width && request.height == batch[0].height &&
                     request.steps == batch[0].steps && request.scheduler == batch[0].scheduler &&
-                    request.vae_tiling == batch[0].vae_tiling,
-                "a batch shares size, steps, scheduler and tiling");
+                    request.vae_tiling == batch[0].vae_tiling && request.cache == batch[0].cache,
+                "a batch shares size, steps, scheduler, tiling and cache");
     if (request.width <= 0 || request.height <= 0 || request.width % multiple != 0 ||
         request.height % multiple != 0) {
       throw ItemError(parts_.where,
@@ -63,6 +77,10 @@ void SdxlPipeline::check(std::span<const ImageRequest> batch) const {
     if (request.steps < 1) {
       throw ItemError(parts_.where, fmt::format("{} steps make no picture", request.steps),
                       "give steps of 1 or more");
+    }
+    if (request.cache < 1) {
+      throw ItemError(parts_.where, fmt::format("cannot cache {} steps", request.cache),
+                      "give cache of 1 or more");
     }
   }
 }
@@ -204,13 +222,15 @@ std::vector<UNetConditioning> SdxlPipeline::condition(std::span<const ImageReque
   return parts;
 }
 
-// The denoiser's output for one call, in its dtype.
+// The denoiser's output for one call, in its dtype; `deep`: cached features of each part, or none.
 at::Tensor SdxlPipeline::predict(const at::Tensor& input, std::span<const UNetConditioning> parts,
-                                 int64_t call, uint64_t run) const {
-  if (graphs_) return predict_recorded(input, parts[0], call, run);
+                                 int64_t call, uint64_t run, std::span<at::Tensor> deep) const {
+  // Calls that reuse features are other work each time: those are not recorded.
+  if (graphs_ && deep.empty()) return predict_recorded(input, parts[0], call, run);
   std::vector<at::Tensor> outputs(parts.size());
   each_part(input.size(0), std::ssize(parts), [&](int64_t i, int64_t begin, int64_t end) {
-    outputs[i] = parts_.unet(input.slice(0, begin, end), parts[i], call);
+    outputs[i] =
+        parts_.unet(input.slice(0, begin, end), parts[i], call, deep.empty() ? nullptr : &deep[i]);
   });
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }
@@ -238,13 +258,16 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
 
   auto latents = noise.draw() * scheduler->init_noise_sigma();
   const int64_t calls = scheduler->timesteps().size(0);
+  const auto whole = whole_calls(scheduler->timesteps(), first.cache);
+  std::vector<at::Tensor> deep(first.cache > 1 ? conditioning.size() : 0);
   const uint64_t run = ++runs_;
   Pace pace(parts_.device);
   for (int64_t call = 0; call < calls; ++call) {
     stop_if_asked(progress);
     auto input = scheduler->scale_model_input(latents, call);
     if (guided(first)) input = at::cat({input, input});
-    auto output = predict(input, conditioning, call, run);
+    if (whole[call]) std::fill(deep.begin(), deep.end(), at::Tensor());
+    auto output = predict(input, conditioning, call, run, deep);
     output = guided(first) ? guidance(output) : output.to(at::kFloat);
     latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });
     if (observer_) observer_(call, latents);

@@ -47,13 +47,14 @@ class SdxlLoader {
         options_.vae ? (*options_.vae / "config.json").string() : config_path("vae"));
     insist_on_fit(unet_config, vae_config, first.config(), second.config());
     const auto zeros = folder_.index().value("force_zeros_for_empty_prompt", true);
-    return {.where = model_,
-            .device = device_,
-            .prompts = PromptEncoder(std::move(first), std::move(second),
-                                     zeros ? NullNegative::zeros : NullNegative::empty_text),
-            .unet = network<UNet2DConditionModel>("unet", unet_config, dtype_),
-            .vae = autoencoder(vae_config),
-            .scheduler_config = folder_.config("scheduler")};
+    return {
+        .where = model_,
+        .device = device_,
+        .prompts = PromptEncoder(std::move(first), std::move(second),
+                                 zeros ? NullNegative::zeros : NullNegative::empty_text),
+        .unet = network<UNet2DConditionModel>("unet", unet_config, dtype_, options_.quantization),
+        .vae = autoencoder(vae_config),
+        .scheduler_config = folder_.config("scheduler")};
   }
 
  private:
@@ -62,11 +63,12 @@ class SdxlLoader {
   }
 
   template <class Network, class Config>
-  Network network(const char* component, const Config& config, at::ScalarType dtype) const {
+  Network network(const char* component, const Config& config, at::ScalarType dtype,
+                  Quantization quantization = Quantization::none) const {
     if (options_.synthetic)
-      return backlot::load<Network>(RandomWeights(component), config, dtype, device_);
+      return backlot::load<Network>(RandomWeights(component), config, dtype, device_, quantization);
     return backlot::load<Network>(folder_.checkpoint(component, options_.variant), config, dtype,
-                                  device_);
+                                  device_, quantization);
   }
 
   TextEncoder text_encoder(const char* component, const char* tokenizer, ClipHead head) const {

@@ -54,7 +54,7 @@ class SdxlPipeline final : public ImagePipeline {
   at::Tensor denoise(std::span<const ImageRequest> batch, const Indices& items,
                      std::span<const EncodedPrompt> prompts, Progress& progress) const;
   at::Tensor predict(const at::Tensor& input, std::span<const UNetConditioning> parts, int64_t call,
-                     uint64_t run) const;
+                     uint64_t run, std::span<at::Tensor> deep) const;
   at::Tensor predict_recorded(const at::Tensor& input, const UNetConditioning& conditioning,
                               int64_t call, uint64_t run) const;
   at::Tensor decode_together(const at::Tensor& z) const;

@@ -85,33 +85,51 @@ Json to_json(const Record& r) {
   line["attempts"] = r.attempts;
   line["device"] = r.attempt.device;
   line["dtype"] = r.attempt.dtype;
+  line["quantization"] = r.attempt.quantization;
   line["batch"] = r.attempt.batch;
   line["warnings"] = r.attempt.warnings;
   return line;
 }
 
+namespace {
+
+Attempt attempt_from_json(const Json& line) {
+  const Json& seconds = line.at("seconds");
+  Attempt attempt = {.started = line.at("started"),
+                     .text_encode = seconds.at("text_encode"),
+                     .denoise = seconds.at("denoise"),
+                     .decode = seconds.at("decode"),
+                     .write = seconds.at("write"),
+                     .device = line.at("device"),
+                     .dtype = line.at("dtype"),
+                     .batch = line.at("batch"),
+                     .warnings = line.at("warnings")};
+  // Journals of the first version have no such field.
+  if (const auto found = line.find("quantization"); found != line.end())
+    found->get_to(attempt.quantization);
+  return attempt;
+}
+
+}  // namespace
+
 std::optional<Record> record_from_json(const Json& line) try {
   const auto status = status_from(line.at("status").get_ref<const std::string&>());
   if (!status) return std::nullopt;
-  Record r{.id = line.at("id"), .index = line.at("index"), .status = *status};
+  Record r;
+  r.id = line.at("id");
+  r.index = line.at("index");
+  r.status = *status;
   if (*status == ItemStatus::done) {
-    r.file = {.path = line.at("output"), .sha256 = line.at("sha256"), .bytes = line.at("bytes")};
+    r.file.path = line.at("output");
+    r.file.sha256 = line.at("sha256");
+    r.file.bytes = line.at("bytes");
     r.width = line.at("width");
     r.height = line.at("height");
     if (!is_sha256(r.file.sha256) || !is_output_path(r.file.path)) return std::nullopt;
   } else {
     r.error = line.at("error");
   }
-  const Json& seconds = line.at("seconds");
-  r.attempt = {.started = line.at("started"),
-               .text_encode = seconds.at("text_encode"),
-               .denoise = seconds.at("denoise"),
-               .decode = seconds.at("decode"),
-               .write = seconds.at("write"),
-               .device = line.at("device"),
-               .dtype = line.at("dtype"),
-               .batch = line.at("batch"),
-               .warnings = line.at("warnings")};
+  r.attempt = attempt_from_json(line);
   r.attempts = line.at("attempts");
   return r;
 } catch (const Json::exception&) {

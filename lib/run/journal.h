@@ -23,6 +23,7 @@ struct Attempt {
   double text_encode = 0, denoise = 0, decode = 0, write = 0;  // seconds
   std::string device;                                          // "cpu", "cuda:0"
   std::string dtype;                                           // "float32", "bfloat16", "float16"
+  std::string quantization = "none";                           // "none", "int8", "fp8"
   int64_t batch = 1;  // pictures made together with this one, itself included
   int64_t tries = 1;  // how often it was tried since the last record, e.g. with smaller batches
   std::vector<std::string> warnings;

@@ -79,6 +79,7 @@ Json item_json(const Item& item, const Record& record, const std::string& finger
           {"model", {{"path", name_of(item.model)}, {"fingerprint", text_or_null(fingerprint)}}},
           {"device", text_or_null(attempt.device)},
           {"dtype", text_or_null(attempt.dtype)},
+          {"quantization", tried ? Json(attempt.quantization) : Json()},
           {"batch", tried ? Json(attempt.batch) : Json()},
           {"started", text_or_null(attempt.started)},
           {"seconds", tried ? seconds_json(attempt) : Json()},

@@ -70,6 +70,14 @@ constexpr Field fields[] = {
      .kind = FieldKind::scheduler,
      .help = "sampler: a name laid over the model's configuration, or a mapping that replaces it",
      .absent = "the model's"},
+    // Without a default: runs of versions that lacked it keep their items' ids.
+    {.name = "cache",
+     .kind = FieldKind::integer,
+     .help = "deep features of the UNet are made at every N-th step and reused between: faster, "
+             "another picture",
+     .least = 1,
+     .most = 1000,
+     .absent = "1, at every step"},
     {.name = "width",
      .kind = FieldKind::integer,
      .help = "pixels",

@@ -44,6 +44,7 @@ ImageRequest image_request(const Item& item) {
     request.chunk_long_prompts = p.value("long_prompt", "truncate") == "chunk";
     read(p, "prompt_weighting", request.prompt_weighting);
     read(p, "vae_tiling", request.vae_tiling);
+    read(p, "cache", request.cache);
   } catch (const Json::exception& error) {
     throw ItemError(item.output, std::string("its parameters can't be read: ") + error.what(),
                     "plan the run again");

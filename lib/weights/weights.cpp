@@ -141,13 +141,15 @@ at::Tensor Binding::State::mapped(const TensorView& view, at::IntArrayRef stored
   return bytes.clone().view(type).view(stored);
 }
 
-Binding::Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
-    : state_(std::make_shared<State>(checkpoint, dtype, device)) {}
+Binding::Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device,
+                 Quantization quantization)
+    : state_(std::make_shared<State>(checkpoint, dtype, device)), quantization_(quantization) {}
 
-Binding::Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device)
-    : state_(std::make_shared<State>(weights, dtype, device)) {}
+Binding::Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device,
+                 Quantization quantization)
+    : state_(std::make_shared<State>(weights, dtype, device)), quantization_(quantization) {}
 
-Weights Binding::root() { return Weights(*this, ""); }
+Weights Binding::root() { return Weights(*this, "", quantization_); }
 
 void Binding::finish() const {
   if (state_->random) return;
@@ -167,14 +169,16 @@ void Binding::finish() const {
                   "again, from the same place");
 }
 
-Weights::Weights(Binding& binding, std::string prefix)
-    : binding_(&binding), prefix_(std::move(prefix)) {}
+Weights::Weights(Binding& binding, std::string prefix, Quantization quantization)
+    : binding_(&binding), prefix_(std::move(prefix)), quantization_(quantization) {}
 
 Weights Weights::operator/(std::string_view child) const {
-  return Weights(*binding_, fmt::format("{}{}.", prefix_, child));
+  return Weights(*binding_, fmt::format("{}{}.", prefix_, child), quantization_);
 }
 
 Weights Weights::operator/(int64_t index) const { return *this / std::to_string(index); }
+
+Weights Weights::in_full() const { return Weights(*binding_, prefix_, Quantization::none); }
 
 at::Tensor Weights::operator()(std::string_view name, at::IntArrayRef shape) const {
   return binding_->state_->bind(fmt::format("{}{}", prefix_, name), shape);

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/quantization.h"
 #include "weights/checkpoint.h"
 #include "weights/random_weights.h"
 
@@ -33,20 +34,27 @@ class Weights {
   // "text_model." prefix), never to infer structure.
   bool has(std::string_view name) const;
 
+  // What the layers here may narrow their numbers to, and the same place without leave to do so.
+  Quantization quantization() const { return quantization_; }
+  Weights in_full() const;
+
  private:
   friend class Binding;
-  Weights(Binding& binding, std::string prefix);
+  Weights(Binding& binding, std::string prefix, Quantization quantization);
   Binding* binding_;
   std::string prefix_;
+  Quantization quantization_;
 };
 
 // Collects what does not agree between a checkpoint and a model, then says it all at once.
 class Binding {
  public:
-  Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device);
+  Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device,
+          Quantization quantization = Quantization::none);
 
   // Has every tensor, in whatever shape it is asked for.
-  Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device);
+  Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device,
+          Quantization quantization = Quantization::none);
 
   Weights root();
 
@@ -58,14 +66,16 @@ class Binding {
   friend class Weights;
   struct State;
   std::shared_ptr<State> state_;
+  Quantization quantization_;
 };
 
 // Builds Model(Weights, config) from a Checkpoint or from RandomWeights, and insists that
 // checkpoint and model agree. On the CPU with the file's own dtype tensors are views of the mapping
 // (no copy); otherwise they are converted.
 template <class Model, class Source, class Config>
-Model load(const Source& source, const Config& config, at::ScalarType dtype, at::Device device) {
-  Binding binding(source, dtype, device);
+Model load(const Source& source, const Config& config, at::ScalarType dtype, at::Device device,
+           Quantization quantization = Quantization::none) {
+  Binding binding(source, dtype, device, quantization);
   Model model(binding.root(), config);
   binding.finish();
   return model;

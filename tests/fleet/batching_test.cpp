@@ -33,6 +33,15 @@ TEST(GroupItems, KeepsModelsLoadedAndShapesTogether) {
   EXPECT_EQ(groups[1].batches[0].items, (std::vector<const Item*>{&items[1]}));
 }
 
+TEST(GroupItems, ABatchSharesItsCache) {
+  std::vector<Item> items{item(0, "a", 64, 5), item(1, "a", 64, 5), item(2, "a", 64, 5)};
+  items[1].parameters["cache"] = 2;
+  const auto groups = group_items({&items[0], &items[1], &items[2]});
+  ASSERT_EQ(groups.size(), 1u);
+  ASSERT_EQ(groups[0].batches.size(), 2u);
+  EXPECT_EQ(groups[0].batches[1].items, (std::vector<const Item*>{&items[1]}));
+}
+
 TEST(GroupItems, HoldsEveryItemOnce) {
   EXPECT_TRUE(rc::check([](const std::vector<uint8_t>& draws) {
     std::vector<Item> items;

@@ -47,6 +47,26 @@ TEST_P(Networks, UNetGivesTheRecordedOutput) {
   }
 }
 
+TEST_P(Networks, DeepFeaturesOfTheSameStepChangeNothing) {
+  const auto recorded = read_safetensors(folder() + "expected/tensors.safetensors");
+  const auto unet = load<UNet2DConditionModel>(
+      Checkpoint::open(folder() + "model/unet", "diffusion_pytorch_model"),
+      read_unet_2d_condition_config(config("unet"), "unet"), at::kFloat, at::kCPU);
+  const auto text = at::cat({recorded.at("negative_prompt_embeds"), recorded.at("prompt_embeds")});
+  const auto conditioning =
+      unet.condition(text, recorded.at("added.text_embeds"), recorded.at("added.time_ids"),
+                     at::tensor({900.0, 100.0}, at::kFloat));
+  const auto& sample = recorded.at("denoiser.in.00");
+  Tensor deep;
+  const auto first = unet(sample, conditioning, 0, &deep);
+  EXPECT_TRUE(first.equal(unet(sample, conditioning, 0)));
+  EXPECT_TRUE(unet(sample, conditioning, 0, &deep).equal(first));
+  // Another time: the finest level hears of it, the deep ones do not.
+  const auto reused = unet(sample, conditioning, 1, &deep);
+  EXPECT_FALSE(reused.equal(first));
+  EXPECT_FALSE(reused.equal(unet(sample, conditioning, 1)));
+}
+
 TEST_P(Networks, DecoderGivesTheRecordedPicture) {
   const auto recorded = read_safetensors(folder() + "expected/tensors.safetensors");
   const auto vae =

@@ -88,6 +88,34 @@ TEST(Sdxl, Bfloat16StaysCloseToFloat32) {
   EXPECT_GT(psnr(exact[0].picture, rough[0].picture), 25);
 }
 
+TEST(Sdxl, CachedFeaturesBelongToTheirTimesteps) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  for (const char* scheduler : {"euler", "heun", "pndm"}) {
+    auto request = small("a fox", 1);
+    request.scheduler = scheduler;
+    request.steps = 5;
+    std::vector<at::Tensor> plain, cached;
+    const auto trace = [&](std::vector<at::Tensor>& into) {
+      dynamic_cast<SdxlPipeline&>(*pipeline).observe_latents(
+          [&](int64_t, const at::Tensor& latents) { into.push_back(latents.clone()); });
+      Silent silent;
+      pipeline->generate({&request, 1}, silent);
+    };
+    trace(plain);
+    request.cache = 2;
+    trace(cached);
+    ASSERT_EQ(plain.size(), cached.size());
+    // The first timestep is computed whole; what differs comes with the second.
+    EXPECT_TRUE(plain[0].equal(cached[0])) << scheduler;
+    EXPECT_FALSE(plain[1].equal(cached[1])) << scheduler;
+    request.cache = 1000;  // more than there are steps: all after the first are cached
+    std::vector<at::Tensor> rest;
+    trace(rest);
+    EXPECT_TRUE(plain[0].equal(rest[0])) << scheduler;
+    EXPECT_FALSE(cached.back().equal(rest.back())) << scheduler;
+  }
+}
+
 TEST(Sdxl, TilesJoinToAlmostTheSamePicture) {
   const auto pipeline = load_for_test(oracles() + tiny);
   // The model's tiles are 64 pixels wide, so this is 3 x 2 of them.

@@ -247,7 +247,7 @@ TEST(ImageRequest, CarriesEveryField) {
               "jobs:\n- {prompt: a, prompt_2: b, negative_prompt: '', seed: 18446744073709551615, "
               "steps: 3, guidance_scale: 2, guidance_rescale: 0.5, scheduler: euler, width: 64, "
               "height: 72, clip_skip: 1, long_prompt: chunk, prompt_weighting: true, "
-              "vae_tiling: true, original_size: [1, 2], crops_coords_top_left: [3, 4], "
+              "vae_tiling: true, cache: 3, original_size: [1, 2], crops_coords_top_left: [3, 4], "
               "negative_target_size: [5, 6], negative_crops_coords_top_left: [7, 8]}")
           .items[0]);
   EXPECT_EQ(request.prompt, "a");
@@ -262,6 +262,7 @@ TEST(ImageRequest, CarriesEveryField) {
   EXPECT_EQ(request.width, 64);
   EXPECT_EQ(request.height, 72);
   EXPECT_EQ(request.clip_skip, 1);
+  EXPECT_EQ(request.cache, 3);
   EXPECT_TRUE(request.chunk_long_prompts && request.prompt_weighting && request.vae_tiling);
   EXPECT_EQ(request.original_size, (Size{1, 2}));
   EXPECT_EQ(request.target_size, (Size{72, 64}));
@@ -273,6 +274,7 @@ TEST(ImageRequest, CarriesEveryField) {
   EXPECT_EQ(plain.negative_prompt, std::nullopt);
   EXPECT_EQ(plain.guidance_scale, 5.0);
   EXPECT_EQ(plain.steps, 50);
+  EXPECT_EQ(plain.cache, 1);
   EXPECT_TRUE(plain.scheduler.is_null());
   EXPECT_EQ(plain.original_size, (Size{64, 128}));
 }
