@@ -214,7 +214,9 @@ std::vector<UNetConditioning> SdxlPipeline::condition(std::span<const ImageReque
   const auto times = upload(timesteps.to(at::kFloat), parts_.device);
   const int64_t rows = texts.size(0);
   const int64_t widest = parts_.unet.config().levels.back().channels;
-  std::vector<UNetConditioning> parts(parts_in_parallel(parts_.device, widest, rows));
+  // A recording holds the whole batch.
+  const auto count = graphs_ ? 1 : parts_in_parallel(parts_.device, widest, rows);
+  std::vector<UNetConditioning> parts(count);
   each_part(rows, std::ssize(parts), [&](int64_t i, int64_t begin, int64_t end) {
     parts[i] = parts_.unet.condition(texts.slice(0, begin, end), pools.slice(0, begin, end),
                                      ids.slice(0, begin, end), times);
