@@ -223,8 +223,8 @@ BACKLOT_AVX512_BF16 void run_tiles(const Tiles<enlarge>& tiles, const bfloat16* 
   constexpr int products = Tiles<enlarge>::n * Tiles<enlarge>::n;
   const auto& shape = tiles.shape;
   const int64_t rows = tiles.end - tiles.begin;
-  // A row of the sums' space stands in for pixels outside the map until the products need it.
-  std::fill(sums, sums + (shape.in + 1) / 2, 0.0f);
+  // The sums' space stands in for pixels outside the map until the products need it.
+  std::fill_n(sums, shape.in / 2, 0.0f);
   tiles.read(reinterpret_cast<const bfloat16*>(sums), inputs);
   for (int64_t panel = first_panel; panel < last_panel; ++panel) {
     const int64_t first = panel * columns, width = std::min(columns, shape.out - first);

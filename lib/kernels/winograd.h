@@ -9,9 +9,8 @@
 // Values are bfloat16, sums float32. Maps are channels-last: [height, width, channels].
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
-#include <span>
 
 #include "kernels/bfloat16.h"
 
@@ -45,9 +44,10 @@ struct WinogradMaps {
 // What one thread needs for `tiles` at a time.
 struct WinogradScratch {
   WinogradScratch(const WinogradShape& shape, int64_t tiles)
-      : inputs(shape.products() * tiles * shape.in), sums(shape.products() * tiles * columns) {}
+      : inputs(shape.products() * tiles * shape.in),
+        sums(std::max(shape.products() * tiles * columns, shape.in / 2)) {}
   int64_t inputs;  // bfloat16 values
-  int64_t sums;    // floats
+  int64_t sums;    // floats; a pixel of zeros has to fit, too
 };
 
 // Output channels [columns * first_panel, columns * last_panel) of the tiles [begin, end), counted

@@ -64,12 +64,13 @@ TEST_P(WinogradTest, EnlargesAndConvolvesAsATenDoes) {
   expect_close((*conv)(x), at::conv2d(enlarged, weight.to(at::kFloat), bias.to(at::kFloat), 1, 1));
 }
 
-// Odd sizes, sizes below a tile, panels of every width, several blocks of tiles, several panels.
+// Many channels of a single tile, odd sizes, sizes below a tile, panels of every width, several
+// blocks of tiles, several panels.
 INSTANTIATE_TEST_SUITE_P(Shapes, WinogradTest,
                          testing::Values(Case{1, 32, 16, 1, 1}, Case{2, 32, 32, 3, 5},
                                          Case{1, 64, 48, 8, 8}, Case{3, 96, 64, 7, 9},
                                          Case{1, 32, 80, 33, 18}, Case{2, 128, 144, 16, 40},
-                                         Case{1, 320, 192, 4, 4}));
+                                         Case{1, 320, 192, 4, 4}, Case{1, 2560, 16, 2, 2}));
 
 TEST(Winograd, LeavesOtherWeightsToOthers) {
   const auto make = [](at::IntArrayRef shape, at::ScalarType dtype) {
