@@ -95,15 +95,12 @@ BACKLOT_AVX512_BF16_INLINE void weigh_row(Scratch& scratch, int64_t row, int64_t
 // Lays `width` rows of `in` values out as a panel's columns; rows from `valid` on are zeros.
 void pack_panel(const bfloat16* rows, int64_t stride, int64_t in, int64_t width, int64_t valid,
                 bfloat16* panel) {
-  for (int64_t i = 0; i < width; ++i) {
-    for (int64_t pair = 0; pair < in / 2; ++pair) {
-      auto* to = panel + (pair * width + i) * 2;
-      if (i < valid) {
-        std::memcpy(to, rows + i * stride + 2 * pair, 2 * sizeof(bfloat16));
-      } else {
-        to[0] = to[1] = 0;
-      }
+  const int64_t kept = std::min(width, valid);
+  for (int64_t pair = 0; pair < in / 2; ++pair, panel += 2 * width) {
+    for (int64_t i = 0; i < kept; ++i) {
+      std::memcpy(panel + 2 * i, rows + i * stride + 2 * pair, 2 * sizeof(bfloat16));
     }
+    std::fill(panel + 2 * kept, panel + 2 * width, bfloat16{0});
   }
 }
 

@@ -89,10 +89,13 @@ void pack_linear_weight(const LinearShape& shape, const bfloat16* weight, bfloat
   for (int64_t panel = first; panel < last; ++panel) {
     const int64_t width = panel_width(shape, panel);
     auto* to = packed + panel * columns * shape.in;
+    const bfloat16* rows[columns];
     for (int64_t i = 0; i < width; ++i) {
-      const auto* from = weight + weight_row(shape, panel, width, i) * shape.in;
-      for (int64_t pair = 0; pair < shape.in / 2; ++pair) {
-        std::memcpy(to + (pair * width + i) * 2, from + 2 * pair, 2 * sizeof(bfloat16));
+      rows[i] = weight + weight_row(shape, panel, width, i) * shape.in;
+    }
+    for (int64_t pair = 0; pair < shape.in / 2; ++pair) {
+      for (int64_t i = 0; i < width; ++i, to += 2) {
+        std::memcpy(to, rows[i] + 2 * pair, 2 * sizeof(bfloat16));
       }
     }
   }

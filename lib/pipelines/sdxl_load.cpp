@@ -2,6 +2,8 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "pipelines/precision.h"
 #include "pipelines/sdxl.h"
@@ -10,6 +12,7 @@
 #include "pipelines/tensor_errors.h"
 #include "weights/json_file.h"
 #include "weights/model_folder.h"
+#include "weights/read_ahead.h"
 
 namespace backlot {
 namespace {
@@ -38,6 +41,7 @@ class SdxlLoader {
   }
 
   SdxlParts load() const {
+    const ReadAhead ahead(files());
     auto first = text_encoder("text_encoder", "tokenizer", ClipHead::none);
     auto second = text_encoder("text_encoder_2", "tokenizer_2", ClipHead::projection);
     const auto unet_config =
@@ -58,6 +62,22 @@ class SdxlLoader {
   }
 
  private:
+  // In the order in which load() comes to them.
+  std::vector<std::filesystem::path> files() const {
+    std::vector<std::filesystem::path> files;
+    if (options_.synthetic) return files;
+    const auto add = [&](const Checkpoint& checkpoint) {
+      for (const auto& file : checkpoint.files()) {
+        if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(file);
+      }
+    };
+    for (const auto* component : {"text_encoder", "text_encoder_2", "unet"}) {
+      add(folder_.checkpoint(component, options_.variant));
+    }
+    if (!options_.vae) add(folder_.checkpoint("vae", options_.variant));
+    return files;
+  }
+
   std::string config_path(const char* component) const {
     return (std::filesystem::path(model_) / component / "config.json").string();
   }

@@ -1,0 +1,65 @@
+#include "weights/read_ahead.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <string>
+
+#include "support/temporary_folder.h"
+
+namespace backlot {
+namespace {
+
+// How many of a file's pages are in memory.
+size_t resident_pages(const std::filesystem::path& path, size_t bytes) {
+  const int file = ::open(path.c_str(), O_RDONLY);
+  void* at = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file, 0);
+  std::vector<unsigned char> pages((bytes + 4095) / 4096);
+  ::mincore(at, bytes, pages.data());
+  ::munmap(at, bytes);
+  ::close(file);
+  size_t count = 0;
+  for (const auto page : pages) count += page & 1;
+  return count;
+}
+
+void forget(const std::filesystem::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY);
+  ::fsync(file);
+  ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(file);
+}
+
+TEST(ReadAhead, BringsWholeFilesIntoMemory) {
+  const TemporaryFolder folder;
+  constexpr size_t bytes = size_t{3} << 20;
+  std::ofstream(folder.path() / "a") << std::string(bytes, 'a');
+  std::ofstream(folder.path() / "b") << std::string(bytes, 'b');
+  forget(folder.path() / "a");
+  forget(folder.path() / "b");
+  const ReadAhead ahead({folder.path() / "a", folder.path() / "missing", folder.path() / "b"});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (resident_pages(folder.path() / "b", bytes) < bytes / 4096 &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(resident_pages(folder.path() / "a", bytes), bytes / 4096);
+  EXPECT_EQ(resident_pages(folder.path() / "b", bytes), bytes / 4096);
+}
+
+TEST(ReadAhead, EndsBeforeItIsDone) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "large";
+  std::ofstream(file) << "x";
+  std::filesystem::resize_file(file, uintmax_t{1} << 34);  // a hole: takes no room on the disk
+  const auto begin = std::chrono::steady_clock::now();
+  { const ReadAhead ahead({file}); }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
+}  // namespace
+}  // namespace backlot
