@@ -69,12 +69,15 @@ def options_of(variant):
 def run(args, variant):
     """Makes the variant's pictures; -> their paths in order, and the median seconds of denoising a picture."""
     folder = Path(args.output) / variant
-    command = [args.binary, "generate", "-o", folder, "--fresh", "--quiet", "--batch-size", "1", "--device", args.device,
-               "--set", f"defaults.steps={args.steps}"]
-    for name, value in options_of(variant).items():
-        command += ["--set", f"defaults.cache={value}"] if name == "cache" else [f"--{name}", value]
+    command = [args.binary, "generate", "-o", folder, "--fresh", "--quiet", "--batch-size", "1", "--device", args.device]
+    options = options_of(variant)
+    cache = options.pop("cache", None)
+    for name, value in options.items():
+        command += [f"--{name}", value]
     spec = Path(args.output) / "spec.yaml"
-    defaults = {"width": args.size, "height": args.size, "guidance_scale": args.guidance_scale}
+    defaults = {"width": args.size, "height": args.size, "steps": args.steps, "guidance_scale": args.guidance_scale}
+    if cache:
+        defaults["cache"] = int(cache)
     if args.scheduler:
         defaults["scheduler"] = args.scheduler
     jobs = [{"prompt": prompt, "seed": seed} for prompt in args.prompt or PROMPTS for seed in args.seed]
