@@ -72,12 +72,12 @@ std::vector<KernelRoofline> rooflines(const BenchResults& results) {
          .flops_per_second = each.figure("flops_per_second"),
          .share = each.figure("share"),
          .seconds = total_seconds(each),
-         .facts = fmt::format("{}, {}: {}, {}FLOP/s, {}B/s, {:.0f} % of what binds it ({}), "
+         .facts = fmt::format("{}, {}: {}, {}FLOP/s, {}B/s, {} of what binds it ({}), "
                               "{:.1f} % of the network's time",
                               kernel, p.value("shape", ""), human_seconds(each.summary().median),
                               human_rate(each.figure("flops_per_second")),
                               human_rate(each.figure("bytes_per_second")),
-                              100 * each.figure("of_ceiling"), p.value("bound", ""),
+                              human_share(each.figure("of_ceiling")), p.value("bound", ""),
                               100 * each.figure("share"))});
   }
   return out;

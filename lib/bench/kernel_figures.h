@@ -11,8 +11,9 @@
 namespace backlot {
 
 // Under the roofline a kernel can reach min(peak FLOP/s, intensity * bandwidth); which of the two
-// it is decides what binds it. Sets the figures flops_per_second, bytes_per_second,
-// flops_per_byte, of_ceiling, and the parameter `bound`.
+// it is decides what binds it. More than the roof is no mistake: see docs/bench.md. Sets the
+// figures flops_per_second, bytes_per_second, flops_per_byte, of_ceiling, and the parameter
+// `bound`.
 void add_roofline_figures(BenchCase& each, const KernelFigure& kernel,
                           const MeasuredCeiling& ceiling);
 

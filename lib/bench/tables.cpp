@@ -112,7 +112,7 @@ std::vector<std::string> kernel_row(const BenchCase& each) {
           spread(summary),
           rate("flops_per_second", 1e12),
           rate("bytes_per_second", 1e9),
-          each.figure("of_ceiling") > 0 ? percent(each.figure("of_ceiling")) : "–",
+          each.figure("of_ceiling") > 0 ? human_share(each.figure("of_ceiling")) : "–",
           p.value("bound", ""),
           percent(each.figure("share"))};
 }
@@ -199,6 +199,10 @@ std::string human_rate(double per_second) {
   for (const auto& [unit, name] : {std::pair{1e15, "P"}, {1e12, "T"}, {1e9, "G"}, {1e6, "M"}})
     if (per_second >= unit) return three_digits(per_second / unit) + " " + name;
   return three_digits(per_second / 1e3) + " k";
+}
+
+std::string human_share(double of_ceiling) {
+  return of_ceiling > 1 ? three_digits(of_ceiling) + "x" : percent(of_ceiling);
 }
 
 std::vector<Table> suite_tables(const BenchResults& results, const std::string& suite) {

@@ -34,4 +34,7 @@ std::string human_seconds(double seconds);
 // "1.23 T", "456 G": for FLOP/s and bytes a second.
 std::string human_rate(double per_second);
 
+// A part of a ceiling, "85.0 %", and what lies beyond it, "1.90x".
+std::string human_share(double of_ceiling);
+
 }  // namespace backlot

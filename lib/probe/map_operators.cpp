@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "nn/fused.h"
 #include "probe/operators.h"
 
 namespace backlot::operators {
@@ -19,17 +20,39 @@ Tensor map_of(Workbench& bench, const MapShape& x) {
   return bench.map(x.batch, x.channels, x.height, x.width);
 }
 
-Kernel normalisation(const MapShape& x, int64_t groups, bool silu) {
-  return {.name = silu ? "group_norm_silu" : "group_norm",
+enum class Norm { plain, silu, silu_shifted };
+
+Kernel normalisation(const MapShape& x, int64_t groups, Norm kind) {
+  return {.name = kind == Norm::plain  ? "group_norm"
+                  : kind == Norm::silu ? "group_norm_silu"
+                                       : "group_norm_silu_shifted",
           .shape = text(x),
           .weights = 2.0 * static_cast<double>(x.channels),
-          .inputs = count(x),
+          .inputs = count(x) +
+                    (kind == Norm::silu_shifted ? static_cast<double>(x.batch * x.channels) : 0.0),
           .outputs = count(x),
           .make = [=](Workbench& bench) -> Call {
             const GroupNorm norm(bench.weights() / "norm", groups, x.channels, 1e-5);
             const auto in = map_of(bench, x);
-            return [=] { silu ? norm.silu(in) : norm(in); };
+            if (kind == Norm::plain) return [=] { norm(in); };
+            if (kind == Norm::silu) return [=] { norm.silu(in); };
+            // The shift may be written over what is shifted.
+            const auto own = in.clone();
+            const auto shift = bench.input({x.batch, x.channels});
+            return [=] { norm.silu_shifted(own, shift); };
           }};
+}
+
+// The numbers of a 3x3 convolution that keeps the size of its map.
+Kernel conv3x3_figures(const MapShape& in, int64_t out) {
+  const MapShape result = {in.batch, out, in.height, in.width};
+  const double taps = 9.0 * static_cast<double>(in.channels);
+  return {.name = "conv3x3",
+          .shape = fmt::format("{} -> {}", text(in), out),
+          .flops = 2 * count(result) * taps,
+          .weights = static_cast<double>(out) * (taps + 1),
+          .inputs = count(in),
+          .outputs = count(result)};
 }
 
 }  // namespace
@@ -54,6 +77,33 @@ Kernel conv(const MapShape& in, int64_t out, ConvShape shape) {
           }};
 }
 
+Kernel conv3x3(const MapShape& in, int64_t out, Adds adds) {
+  auto kernel = conv3x3_figures(in, out);
+  const MapShape result = {in.batch, out, in.height, in.width};
+  if (adds == Adds::bias_and_shift) {
+    kernel.name += "_shift";
+    kernel.inputs += static_cast<double>(in.batch * out);
+  } else if (adds == Adds::bias_and_residual) {
+    kernel.name += "_residual";
+    kernel.inputs += count(result);
+  } else if (adds == Adds::nothing) {
+    kernel.name += "_no_bias";
+  }
+  kernel.make = [=](Workbench& bench) -> Call {
+    const Conv2d conv(bench.weights() / "conv", in.channels, out);
+    const auto x = map_of(bench, in);
+    if (adds == Adds::nothing) return [=] { conv.without_bias(x); };
+    if (adds == Adds::bias) return [=] { conv(x); };
+    if (adds == Adds::bias_and_shift) {
+      const auto shift = bench.input({in.batch, out});
+      return [=] { conv.shifted(x, shift); };
+    }
+    const auto residual = map_of(bench, result).clone();
+    return [=] { conv.plus(x, residual); };
+  };
+  return kernel;
+}
+
 Kernel conv1x1(const MapShape& in, int64_t out) {
   const double result = count({in.batch, out, in.height, in.width});
   return {.name = "conv1x1",
@@ -69,19 +119,29 @@ Kernel conv1x1(const MapShape& in, int64_t out) {
           }};
 }
 
-Kernel group_norm(const MapShape& x, int64_t groups) { return normalisation(x, groups, false); }
+Kernel upsample_conv3x3(const MapShape& in, int64_t height, int64_t width) {
+  auto kernel = conv3x3_figures({in.batch, in.channels, height, width}, in.channels);
+  kernel.name = "upsample_conv3x3";
+  kernel.shape = fmt::format("{} -> {}x{}", text(in), height, width);
+  kernel.inputs = count(in);
+  kernel.make = [=](Workbench& bench) -> Call {
+    const Upsample2D upsample(bench.weights() / "upsample", in.channels);
+    const auto x = map_of(bench, in);
+    return [=] { upsample(x, height, width); };
+  };
+  return kernel;
+}
 
-Kernel group_norm_silu(const MapShape& x, int64_t groups) { return normalisation(x, groups, true); }
+Kernel group_norm(const MapShape& x, int64_t groups) {
+  return normalisation(x, groups, Norm::plain);
+}
 
-Kernel upsample(const MapShape& x, int64_t height, int64_t width) {
-  return {.name = "upsample",
-          .shape = fmt::format("{} -> {}x{}", text(x), height, width),
-          .inputs = count(x),
-          .outputs = count({x.batch, x.channels, height, width}),
-          .make = [=](Workbench& bench) -> Call {
-            const auto in = map_of(bench, x);
-            return [=] { at::upsample_nearest2d(in, {height, width}); };
-          }};
+Kernel group_norm_silu(const MapShape& x, int64_t groups) {
+  return normalisation(x, groups, Norm::silu);
+}
+
+Kernel group_norm_silu_shifted(const MapShape& x, int64_t groups) {
+  return normalisation(x, groups, Norm::silu_shifted);
 }
 
 Kernel concatenate(const MapShape& a, int64_t more_channels) {
@@ -96,18 +156,6 @@ Kernel concatenate(const MapShape& a, int64_t more_channels) {
           }};
 }
 
-Kernel add_time(const MapShape& x) {
-  return {.name = "add_time",
-          .shape = text(x),
-          .inputs = count(x) + static_cast<double>(x.batch * x.channels),
-          .outputs = count(x),
-          .make = [=](Workbench& bench) -> Call {
-            const auto sum = map_of(bench, x).clone();
-            const auto shift = bench.input({x.batch, x.channels}).unsqueeze(-1).unsqueeze(-1);
-            return [=] { sum.add_(shift); };
-          }};
-}
-
 Kernel add(const MapShape& x) {
   return {.name = "add",
           .shape = text(x),
@@ -116,6 +164,18 @@ Kernel add(const MapShape& x) {
           .make = [=](Workbench& bench) -> Call {
             const auto in = map_of(bench, x), sum = in.clone();
             return [=] { sum.add_(in); };
+          }};
+}
+
+Kernel add_residual(const MapShape& x) {
+  return {.name = "add_residual",
+          .shape = text(x),
+          .inputs = 2 * count(x) + static_cast<double>(x.channels),
+          .outputs = count(x),
+          .make = [=](Workbench& bench) -> Call {
+            const auto in = map_of(bench, x), sum = in.clone();
+            const auto bias = bench.input({x.channels});
+            return [=] { fused::residual_(sum, bias, in); };
           }};
 }
 

@@ -14,7 +14,8 @@ using op::TokenShape;
 
 class DecoderPlan {
  public:
-  DecoderPlan(KernelPlan& plan, const AutoencoderKLConfig& config) : plan_(plan), config_(config) {}
+  DecoderPlan(KernelPlan& plan, const AutoencoderKLConfig& config, const op::Habits& habits)
+      : plan_(plan), config_(config), habits_(habits) {}
 
   void walk(MapShape x);
 
@@ -28,21 +29,12 @@ class DecoderPlan {
 
   KernelPlan& plan_;
   const AutoencoderKLConfig& config_;
+  op::Habits habits_;
 };
 
-MapShape with_channels(MapShape x, int64_t channels) {
-  x.channels = channels;
-  return x;
-}
-
 void DecoderPlan::resnet(const MapShape& x, int64_t out) {
-  const auto y = with_channels(x, out);
-  add(op::group_norm_silu(x, config_.norm_num_groups));
-  add(op::conv(x, out));
-  add(op::group_norm_silu(y, config_.norm_num_groups));
-  add(op::conv(y, out));
-  if (x.channels != out) add(op::conv1x1(x, out));
-  add(op::add(y));
+  for (auto& kernel : op::resnet(x, out, config_.norm_num_groups, false, habits_))
+    add(std::move(kernel));
 }
 
 void DecoderPlan::pixel_attention(const MapShape& x) {
@@ -68,10 +60,9 @@ void DecoderPlan::walk(MapShape x) {
       x.channels = channels[i];
     }
     if (i == 0) break;
-    add(op::upsample(x, 2 * x.height, 2 * x.width));
+    add(op::upsample_conv3x3(x, 2 * x.height, 2 * x.width));
     x.height *= 2;
     x.width *= 2;
-    add(op::conv(x, x.channels));
   }
   add(op::group_norm_silu(x, config_.norm_num_groups));
   add(op::conv(x, config_.out_channels));
@@ -80,8 +71,8 @@ void DecoderPlan::walk(MapShape x) {
 }  // namespace
 
 void plan_vae_decoder(KernelPlan& plan, const AutoencoderKLConfig& config, int64_t batch,
-                      int64_t height, int64_t width) {
-  DecoderPlan(plan, config).walk({batch, config.latent_channels, height, width});
+                      int64_t height, int64_t width, const op::Habits& habits) {
+  DecoderPlan(plan, config, habits).walk({batch, config.latent_channels, height, width});
 }
 
 void plan_clip(KernelPlan& plan, const std::string& network, const CLIPTextConfig& config,
@@ -107,7 +98,8 @@ void plan_clip(KernelPlan& plan, const std::string& network, const CLIPTextConfi
            op::linear("linear_projection", {1, batch, x.width}, config.projection_dim, Bias::none));
 }
 
-std::vector<Kernel> plan_sdxl(const ModelFolder& model, const PlanSize& size) {
+std::vector<Kernel> plan_sdxl(const ModelFolder& model, const PlanSize& size, at::ScalarType dtype,
+                              at::Device device) {
   const auto where = [&](const char* component) {
     return (model.path() / component / "config.json").string();
   };
@@ -127,8 +119,10 @@ std::vector<Kernel> plan_sdxl(const ModelFolder& model, const PlanSize& size) {
             read_clip_text_config(model.config("text_encoder_2"), where("text_encoder_2"),
                                   ClipHead::projection),
             size.batch);
-  plan_unet(plan, unet, size.batch, size.height / pixels, size.width / pixels);
-  plan_vae_decoder(plan, vae, size.batch, size.height / pixels, size.width / pixels);
+  plan_unet(plan, unet, size.batch, size.height / pixels, size.width / pixels, {dtype, device});
+  const bool widened = vae.force_upcast && dtype == at::kHalf;
+  plan_vae_decoder(plan, vae, size.batch, size.height / pixels, size.width / pixels,
+                   {widened ? at::kFloat : dtype, device});
   return plan.take();
 }
 

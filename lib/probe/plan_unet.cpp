@@ -15,8 +15,9 @@ constexpr const char* condition = "unet.condition";
 
 class UNetPlan {
  public:
-  UNetPlan(KernelPlan& plan, const UNet2DConditionConfig& config, int64_t batch)
-      : plan_(plan), config_(config), batch_(batch) {}
+  UNetPlan(KernelPlan& plan, const UNet2DConditionConfig& config, int64_t batch,
+           const op::Habits& habits)
+      : plan_(plan), config_(config), batch_(batch), habits_(habits) {}
 
   void embeddings();
   void walk(int64_t height, int64_t width);
@@ -37,6 +38,7 @@ class UNetPlan {
   KernelPlan& plan_;
   const UNet2DConditionConfig& config_;
   int64_t batch_, height_ = 0, width_ = 0;
+  op::Habits habits_;
   int64_t channels_ = 0;
   std::vector<Skip> skips_;
 };
@@ -54,29 +56,27 @@ void UNetPlan::embeddings() {
 
 void UNetPlan::resnet(int64_t in, int64_t out) {
   plan_.add(condition, op::linear("linear_time", {1, batch_, config_.time_embed_dim()}, out));
-  plan_.add(unet, op::group_norm_silu(map(in), config_.norm_num_groups));
-  plan_.add(unet, op::conv(map(in), out));
-  plan_.add(unet, op::add_time(map(out)));
-  plan_.add(unet, op::group_norm_silu(map(out), config_.norm_num_groups));
-  plan_.add(unet, op::conv(map(out), out));
-  if (in != out) plan_.add(unet, op::conv1x1(map(in), out));
-  plan_.add(unet, op::add(map(out)));
+  for (auto& kernel : op::resnet(map(in), out, config_.norm_num_groups, true, habits_))
+    plan_.add(unet, std::move(kernel));
 }
 
 void UNetPlan::transformer_block(const TokenShape& x, const UNetLevel& level) {
   const int64_t c = level.channels;
   plan_.add(condition,
             op::linear("linear_text", {batch_, text_tokens, level.text_width}, c, Bias::none), 2);
-  plan_.add(unet, op::layer_norm(x), 3);
+  plan_.add(unet, op::layer_norm(x), habits_.linears_add_residual ? 3 : 1);
   plan_.add(unet, op::linear("linear_qkv", x, 3 * c, Bias::none));
   plan_.add(unet, op::self_attention(x, level.heads));
-  plan_.add(unet, op::linear("linear_out", x, c), 2);
-  plan_.add(unet, op::add(x), 3);
+  if (habits_.linears_add_residual) {
+    plan_.add(unet, op::linear_residual("linear_out", x, c), 2);
+  } else {
+    plan_.add(unet, op::linear("linear_out", x, c), 2);
+    plan_.add(unet, op::add_layer_norm(x), 2);
+  }
   plan_.add(unet, op::linear("linear_q", x, c, Bias::none));
   plan_.add(unet, op::cross_attention(x, level.heads, text_tokens));
-  plan_.add(unet, op::linear("linear_ff_in", x, 8 * c));
-  plan_.add(unet, op::gated(op::Gate::gelu, {x.batch, x.tokens, 8 * c}));
-  plan_.add(unet, op::linear("linear_ff_out", {x.batch, x.tokens, 4 * c}, c));
+  plan_.add(unet, op::geglu(x, 4 * c));
+  plan_.add(unet, op::linear_residual("linear_ff_out", {x.batch, x.tokens, 4 * c}, c));
 }
 
 void UNetPlan::transformer(const UNetLevel& level, int64_t layers) {
@@ -121,10 +121,9 @@ void UNetPlan::up(size_t index) {
   }
   if (index == 0) return;
   const auto next = skips_.back();
-  plan_.add(unet, op::upsample(map(channels_), next.height, next.width));
+  plan_.add(unet, op::upsample_conv3x3(map(channels_), next.height, next.width));
   height_ = next.height;
   width_ = next.width;
-  plan_.add(unet, op::conv(map(channels_), channels_));
 }
 
 void UNetPlan::walk(int64_t height, int64_t width) {
@@ -143,8 +142,8 @@ void UNetPlan::walk(int64_t height, int64_t width) {
 }  // namespace
 
 void plan_unet(KernelPlan& plan, const UNet2DConditionConfig& config, int64_t batch, int64_t height,
-               int64_t width) {
-  UNetPlan unet(plan, config, batch);
+               int64_t width, const op::Habits& habits) {
+  UNetPlan unet(plan, config, batch, habits);
   unet.embeddings();
   unet.walk(height, width);
 }

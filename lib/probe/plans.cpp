@@ -7,7 +7,8 @@
 
 namespace backlot {
 
-std::vector<Kernel> plan_kernels(const std::string& architecture, const PlanSize& size) {
+std::vector<Kernel> plan_kernels(const std::string& architecture, const PlanSize& size,
+                                 at::ScalarType dtype, at::Device device) {
   if (size.batch < 1 || size.width < 1 || size.height < 1)
     throw UsageError(fmt::format("{} of {}x{}", size.batch, size.width, size.height),
                      "no kernel has such a shape", "give batch, width and height above zero");
@@ -21,7 +22,7 @@ std::vector<Kernel> plan_kernels(const std::string& architecture, const PlanSize
         architecture,
         fmt::format("holds a {}, not a StableDiffusionXLPipeline", model.pipeline_class()),
         "give an SDXL model's folder");
-  return plan_sdxl(model, size);
+  return plan_sdxl(model, size, dtype, device);
 }
 
 }  // namespace backlot

@@ -48,8 +48,10 @@ KernelFigure measure(const Kernel& kernel, at::ScalarType dtype, at::Device devi
           .seconds = time_calls(calls, device, request.repeats, request.seconds_each, go_on)};
 }
 
-std::vector<Kernel> wanted_kernels(const KernelRequest& request) {
-  auto kernels = plan_kernels(request.architecture, {request.batch, request.width, request.height});
+std::vector<Kernel> wanted_kernels(const KernelRequest& request, at::ScalarType dtype,
+                                   at::Device device) {
+  auto kernels = plan_kernels(request.architecture, {request.batch, request.width, request.height},
+                              dtype, device);
   if (request.filters.empty()) return kernels;
   std::erase_if(kernels, [&](const Kernel& kernel) {
     return std::ranges::none_of(request.filters, [&](const std::string& part) {
@@ -71,7 +73,7 @@ void measure_kernels(const KernelRequest& request, at::Device device, const Kern
     throw UsageError(fmt::format("{} repeats", request.repeats), "measure nothing",
                      "give 1 or more");
   const auto dtype = choose_dtype(request.precision, device);
-  const auto kernels = wanted_kernels(request);
+  const auto kernels = wanted_kernels(request, dtype, device);
   progress.stage("kernels");
   const c10::InferenceMode inference;
   int64_t done = 0;

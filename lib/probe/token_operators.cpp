@@ -53,6 +53,31 @@ Kernel linear(std::string kind, const TokenShape& x, int64_t out, Bias bias) {
           }};
 }
 
+Kernel linear_residual(std::string kind, const TokenShape& x, int64_t out) {
+  const TokenShape result = {x.batch, x.tokens, out};
+  auto kernel = linear(std::move(kind), x, out);
+  kernel.name += "_residual";
+  kernel.inputs += count(result);
+  kernel.make = [=](Workbench& bench) -> Call {
+    const Linear layer(bench.weights() / "linear", x.width, out);
+    const auto in = bench.input(sizes(x)), residual = bench.input(sizes(result)).clone();
+    return [=] { layer.plus(in, residual); };
+  };
+  return kernel;
+}
+
+Kernel geglu(const TokenShape& x, int64_t out) {
+  auto kernel = linear("linear_geglu", x, 2 * out);
+  kernel.shape = fmt::format("{} -> {}", text(x), out);
+  kernel.outputs = count({x.batch, x.tokens, out});
+  kernel.make = [=](Workbench& bench) -> Call {
+    const Geglu layer(bench.weights() / "geglu", x.width, out);
+    const auto in = bench.input(sizes(x));
+    return [=] { layer(in); };
+  };
+  return kernel;
+}
+
 Kernel layer_norm(const TokenShape& x) {
   return {.name = "layer_norm",
           .shape = text(x),
@@ -63,6 +88,19 @@ Kernel layer_norm(const TokenShape& x) {
             const LayerNorm norm(bench.weights() / "norm", x.width, 1e-5);
             const auto in = bench.input(sizes(x));
             return [=] { norm(in); };
+          }};
+}
+
+Kernel add_layer_norm(const TokenShape& x) {
+  return {.name = "add_layer_norm",
+          .shape = text(x),
+          .weights = 2.0 * static_cast<double>(x.width),
+          .inputs = 2 * count(x),
+          .outputs = 2 * count(x),
+          .make = [=](Workbench& bench) -> Call {
+            const LayerNorm norm(bench.weights() / "norm", x.width, 1e-5);
+            const auto in = bench.input(sizes(x)), sum = in.clone();
+            return [=] { norm.after_adding(sum, in); };
           }};
 }
 
@@ -85,8 +123,8 @@ Kernel add(const TokenShape& x) {
           .inputs = 2 * count(x),
           .outputs = count(x),
           .make = [=](Workbench& bench) -> Call {
-            const auto in = bench.input(sizes(x)), sum = in.clone();
-            return [=] { sum.add_(in); };
+            const auto in = bench.input(sizes(x)), other = in.clone();
+            return [=] { at::add(in, other); };
           }};
 }
 

@@ -60,6 +60,21 @@ TEST(KernelFigures, SharesAreOfEachNetworksTime) {
   EXPECT_NEAR(cases[2].figure("share"), 1.0, 1e-12);
 }
 
+// An algorithm with fewer multiplications than are counted.
+TEST(KernelFigures, BeyondTheCeilingIsShownAsItIs) {
+  BenchResults results = kernels();
+  auto& fast = results.cases[0];
+  fast.seconds = {0.005};
+  add_roofline_figures(fast, {.flops = 1e9, .bytes = 1e6}, results.ceilings[0]);
+  EXPECT_NEAR(fast.figure("of_ceiling"), 2, 1e-12);
+  const auto rows = suite_tables(results, "kernels")[0].rows;
+  const auto row =
+      std::ranges::find(rows, "unet/conv3x3", [](const auto& each) { return each[0]; });
+  ASSERT_NE(row, rows.end());
+  EXPECT_EQ((*row)[7], "2.00x");
+  EXPECT_NE(rooflines(results)[0].dots[0].facts.find("2.00x of what binds it"), std::string::npos);
+}
+
 TEST(EngineFilters, KeepAllThatTheWholeNameWouldKeep) {
   const std::string prefix = "kernels/sdxl/cpu/auto/64x64/batch-1/";
   const auto of = [&](std::vector<std::string> filters) { return engine_filters(filters, prefix); };
@@ -80,6 +95,9 @@ TEST(Numbers, HaveThreeDigitsAndTheFittingUnit) {
   EXPECT_EQ(human_seconds(0.0000012), "1.20 µs");
   EXPECT_EQ(human_rate(1.234e12), "1.23 T");
   EXPECT_EQ(human_rate(45.6e9), "45.6 G");
+  EXPECT_EQ(human_share(0.5), "50.0 %");
+  EXPECT_EQ(human_share(1), "100.0 %");
+  EXPECT_EQ(human_share(1.9), "1.90x");
 }
 
 TEST(Tables, ColumnsLineUp) {
@@ -172,7 +190,7 @@ TEST(Page, HoldsEverythingAndRunsNothing) {
   EXPECT_EQ(html.find("@@"), std::string::npos);
   EXPECT_EQ(html.find("http://"), std::string::npos);
   for (const auto* part : {"Roofline", "Timeline: a &amp; b", "&lt;Test&gt; CPU", "SLOWER",
-                           "Interrupted", "unet/<wbr>group_norm", "class=\"bad\""})
+                           "Interrupted", "Winograd", "unet/<wbr>group_norm", "class=\"bad\""})
     EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 

@@ -83,6 +83,51 @@ TEST(Plans, QwenReadsAToken) {
   expect_near_share(bytes, 14.1 * giga, 0.01);
 }
 
+double calls(const std::vector<Kernel>& kernels, std::string_view name) {
+  double sum = 0;
+  for (const auto& kernel : kernels)
+    if (kernel.name == name) sum += static_cast<double>(kernel.calls);
+  return sum;
+}
+
+// Layers work together in some dtypes; what they do is the same in all.
+TEST(Plans, EveryDtypeHasTheSameWork) {
+  const auto wide = plan_kernels("sdxl", {.width = 512, .height = 512}, at::kDouble);
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16, at::kHalf}) {
+    const auto kernels = plan_kernels("sdxl", {.width = 512, .height = 512}, dtype);
+    for (const auto* network : {"unet/", "unet.condition/", "vae.decoder/"}) {
+      EXPECT_DOUBLE_EQ(flops(kernels, network), flops(wide, network)) << network << dtype;
+      EXPECT_DOUBLE_EQ(weights(kernels, network), weights(wide, network)) << network << dtype;
+    }
+    const auto unet = [&](std::string_view name) {
+      return calls(kernels, std::string("unet/").append(name));
+    };
+    // 17 blocks of convolutions, 11 transformers, in them 70 blocks with three residuals.
+    EXPECT_EQ(unet("conv3x3_residual") + unet("add_residual"), 17) << dtype;
+    EXPECT_EQ(unet("conv3x3_shift") + unet("group_norm_silu_shifted"), 17) << dtype;
+    EXPECT_EQ(unet("conv3x3_no_bias"), 2 * unet("add_residual")) << dtype;
+    EXPECT_EQ(unet("add"), 11) << dtype;
+    EXPECT_EQ(unet("linear_out_residual") + unet("add_layer_norm"), 140) << dtype;
+    EXPECT_EQ(unet("linear_ff_out_residual"), 70) << dtype;
+    EXPECT_EQ(unet("layer_norm") + unet("add_layer_norm"), 210) << dtype;
+    EXPECT_EQ(unet("linear_geglu"), 70) << dtype;
+    EXPECT_EQ(unet("upsample_conv3x3"), 2) << dtype;
+  }
+}
+
+// A convolution of an own kernel takes along what others leave to the next layer.
+TEST(Plans, SumsOfTheirOwnHaveEntriesOfTheirOwn) {
+  const auto apart = plan_kernels("sdxl", {}, at::kDouble);
+  EXPECT_GT(calls(apart, "unet/add_residual"), 0);
+  EXPECT_GT(calls(apart, "unet/add_layer_norm"), 0);
+  EXPECT_EQ(calls(apart, "unet/conv3x3_residual"), 0);
+  // float16 overflows in the decoder, which then runs in float32.
+  const auto half = plan_kernels("sdxl", {}, at::kHalf);
+  EXPECT_EQ(calls(half, "vae.decoder/add_residual"),
+            calls(plan_kernels("sdxl", {}, at::kFloat), "vae.decoder/add_residual"));
+  EXPECT_EQ(calls(half, "unet/add_residual"), calls(apart, "unet/add_residual"));
+}
+
 TEST(Plans, GrowWithTheBatch) {
   const auto one = plan_kernels("sdxl", {.batch = 1}), four = plan_kernels("sdxl", {.batch = 4});
   EXPECT_EQ(one.size(), four.size());
