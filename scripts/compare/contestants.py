@@ -76,6 +76,7 @@ def timed(command, args, case):
         process = subprocess.Popen([str(word) for word in command], env=environment(args.threads), cwd=ROOT,
                                    stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace")
         limit = threading.Timer(args.limit, process.kill)
+        limit.daemon = True  # must not hold up an interrupted run
         limit.start()
         try:
             output = process.stdout.read()
