@@ -102,9 +102,9 @@ class ImagePipeline {
  public:
   virtual ~ImagePipeline() = default;
 
-  // The requests share width, height, steps, scheduler, vae_tiling, cache, and all or none of them use
-  // guidance; prompts, seeds, scales and sizes for conditioning may differ. Each result depends on
-  // its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer),
+  // The requests share width, height, steps, scheduler, vae_tiling, cache, and all or none of them
+  // use guidance; prompts, seeds, scales and sizes for conditioning may differ. Each result depends
+  // on its own request alone, but for rounding. Throws OutOfMemory (nothing made, try fewer),
   // ItemError, Interrupted.
   virtual std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
                                             Progress& progress) = 0;

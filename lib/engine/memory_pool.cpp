@@ -12,8 +12,8 @@
 namespace backlot {
 namespace {
 
-constexpr size_t page = size_t{2} << 20;         // a huge page, and the grain of blocks
-constexpr size_t smallest = size_t{1} << 20;     // smaller ones are the C library's business
+constexpr size_t page = size_t{2} << 20;          // a huge page, and the grain of blocks
+constexpr size_t smallest = size_t{1} << 20;      // smaller ones are the C library's business
 constexpr size_t most_idle = size_t{1536} << 20;  // more goes back to the system
 
 class MemoryPool final : public c10::Allocator {
@@ -90,8 +90,8 @@ class MemoryPool final : public c10::Allocator {
 
   // Aligned to huge pages; null where the system has no more.
   static void* map(size_t size) {
-    void* whole = mmap(nullptr, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+    void* whole =
+        mmap(nullptr, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (whole == MAP_FAILED) return nullptr;
     auto* begin = static_cast<char*>(whole);
     const size_t before = (page - reinterpret_cast<uintptr_t>(begin) % page) % page;

@@ -4,26 +4,13 @@
 #include <bit>
 #include <vector>
 
-// The compiler vectorises the loops below once for each of these, and the loader picks.
-#define BACKLOT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define BACKLOT_INLINE inline __attribute__((always_inline))
+#include "nn/row_values.h"
 
 namespace backlot::rows {
 namespace {
 
 // Few enough that float sums stay exact to a few units in the last place.
 constexpr int64_t rows_in_float = 32;
-
-BACKLOT_INLINE float widen(float x) { return x; }
-BACKLOT_INLINE float widen(uint16_t x) { return std::bit_cast<float>(uint32_t{x} << 16); }
-
-BACKLOT_INLINE void narrow(float x, float* out) { *out = x; }
-// To the nearest bfloat16, ties to even.
-BACKLOT_INLINE void narrow(float x, uint16_t* out) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  const auto rounded = static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-  *out = x != x ? uint16_t{0x7fc0} : rounded;
-}
 
 // Cephes' expf: argument reduced by multiples of ln 2, a polynomial, within 2 units in the last
 // place.

@@ -69,9 +69,9 @@ Json common_parameters(Json& items) {
 
 Json page_item(const Json& item) {
   Json out;
-  for (const auto* key :
-       {"index", "job", "status", "output", "sha256", "bytes", "width", "height", "parameters",
-        "device", "dtype", "quantization", "batch", "started", "seconds", "attempts", "warnings", "error"})
+  for (const auto* key : {"index", "job", "status", "output", "sha256", "bytes", "width", "height",
+                          "parameters", "device", "dtype", "quantization", "batch", "started",
+                          "seconds", "attempts", "warnings", "error"})
     out[key] = item.at(key);
   out["model"] = item.at("model").at("path");
   out["fingerprint"] = item.at("model").at("fingerprint");
