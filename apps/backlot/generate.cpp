@@ -101,14 +101,18 @@ class LazyEngine {
  public:
   explicit LazyEngine(const GenerateOptions& options)
       : options_{choose_device(options.device), options.threads} {}
-  Engine& get() {
-    if (!engine_) engine_ = load_engine(options_);
-    return *engine_;
+  LoadedPipeline& get() {
+    if (!engine_) {
+      engine_ = load_engine(options_);
+      loaded_.emplace(*engine_);
+    }
+    return *loaded_;
   }
 
  private:
   EngineOptions options_;
   std::unique_ptr<Engine> engine_;
+  std::optional<LoadedPipeline> loaded_;
 };
 
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engine,

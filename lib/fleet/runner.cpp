@@ -77,25 +77,36 @@ class Runner::Watch : public Progress {
   int64_t remaining_ = 0;
 };
 
-Runner::Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunnerOptions& options,
-               RunProgress& progress, const StopSignal& stop)
-    : engine_(engine),
+Runner::Runner(LoadedPipeline& loaded, const Plan& plan, RunFolder& folder,
+               const RunnerOptions& options, RunProgress& progress, const StopSignal& stop)
+    : loaded_(loaded),
+      engine_(loaded.engine()),
       plan_(plan),
       folder_(folder),
       options_(options),
       progress_(progress),
       stop_(stop),
-      device_(engine.device()),
+      device_(engine_.device()),
       writer_([this](FinishedPicture finished) { write(std::move(finished)); },
               writer_threads(device_), 2 * static_cast<size_t>(most_in_batch(device_))) {
   folder_.record_engine(
-      {engine.torch_version(), device_.name, device_.model, device_.memory_bytes});
+      {engine_.torch_version(), device_.name, device_.model, device_.memory_bytes});
   for (const auto& note : device_.notes) progress_.warning(device_.name + ": " + note);
 }
 
 void Runner::run() {
-  for (const auto& group : group_items(folder_.pending())) run_group(group);
+  auto groups = group_items(folder_.pending());
+  // An earlier run of the same call may have left a pipeline that one of the groups needs.
+  std::ranges::stable_partition(
+      groups, [&](const PipelineGroup& group) { return loaded_.holds(loaded_by(group)); });
+  for (const auto& group : groups) run_group(group);
   writer_.drain();
+}
+
+std::string Runner::loaded_by(const PipelineGroup& group) const {
+  const Item& first = *group.batches.front().items.front();
+  return fmt::format("{} {} {} {}", pipeline_key(first), first.model_fingerprint,
+                     static_cast<int>(options_.precision), static_cast<int>(options_.quantization));
 }
 
 void Runner::run_group(const PipelineGroup& group) {
@@ -107,9 +118,9 @@ void Runner::run_group(const PipelineGroup& group) {
                           .quantization = options_.quantization};
   if (const Json variant = first.parameters.value("variant", Json()); variant.is_string())
     options.variant = variant.get<std::string>();
-  const auto pipeline = engine_.load_image_pipeline(options, watch);
+  auto& pipeline = loaded_.get(loaded_by(group), options, watch);
   progress_.stage_ended();
-  for (const auto& batch : group.batches) run_batches(*pipeline, batch);
+  for (const auto& batch : group.batches) run_batches(pipeline, batch);
 }
 
 void Runner::run_batches(ImagePipeline& pipeline, const BatchGroup& group) {

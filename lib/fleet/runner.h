@@ -8,6 +8,7 @@
 #include "base/stop.h"
 #include "engine/engine.h"
 #include "fleet/batching.h"
+#include "fleet/loaded_pipeline.h"
 #include "fleet/output_writer.h"
 #include "fleet/run_progress.h"
 #include "run/run_folder.h"
@@ -23,7 +24,7 @@ struct RunnerOptions {
 
 class Runner {
  public:
-  Runner(Engine& engine, const Plan& plan, RunFolder& folder, const RunnerOptions& options,
+  Runner(LoadedPipeline& loaded, const Plan& plan, RunFolder& folder, const RunnerOptions& options,
          RunProgress& progress, const StopSignal& stop);
 
   // Makes what is pending. Failed items are recorded, not thrown. Throws LoadError (a model),
@@ -33,6 +34,7 @@ class Runner {
  private:
   class Watch;  // carries the pipeline's progress on, and asks whether to stop
 
+  std::string loaded_by(const PipelineGroup& group) const;
   void run_group(const PipelineGroup& group);
   void run_batches(ImagePipeline& pipeline, const BatchGroup& group);
   void run_batch(ImagePipeline& pipeline, std::vector<const Item*> batch, bool tiled, int64_t tries,
@@ -41,6 +43,7 @@ class Runner {
   void fail(const std::vector<const Item*>& batch, const std::string& error, Attempt attempt);
   void write(FinishedPicture finished);
 
+  LoadedPipeline& loaded_;
   Engine& engine_;
   const Plan& plan_;
   RunFolder& folder_;

@@ -18,6 +18,7 @@ struct Behaviour {
   std::set<uint64_t> bad_seeds;  // an ItemError for a batch with one of them
   std::set<uint64_t> hopeless;   // out of memory whatever is tried
   bool delivers = false;         // pictures come later, and bad seeds are found out then
+  int loads = 0;                 // of pipelines
   std::vector<size_t> batches;   // sizes of the batches that were made
 };
 
@@ -68,6 +69,7 @@ class FakeEngine : public Engine {
   DeviceFacts device() const override { return {"cpu", "fake", 1 << 30, 1 << 30, 1}; }
   std::string torch_version() const override { return "none"; }
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions&, Progress&) override {
+    ++behaviour_.loads;
     return std::make_unique<FakePipeline>(behaviour_);
   }
   Ceilings measure_ceilings(Precision) override { return {}; }
@@ -104,22 +106,42 @@ Plan plan_of(int64_t count, const fs::path& folder) {
   return plan;
 }
 
-Totals run(Behaviour& behaviour, int64_t count, RunnerOptions options = {}) {
-  TemporaryFolder folder;
-  const Plan plan = plan_of(count, folder / "run");
+Totals run(const Plan& plan, LoadedPipeline& loaded, RunnerOptions options) {
   const RunInfo info{.backlot_version = "test",
                      .models = {{"/models/fake", "f00d", {}}},
                      .base_seed = RunFolder::base_seed(plan.run_folder)};
   RunFolder run_folder = RunFolder::open(plan.run_folder, plan, info);
-  FakeEngine engine(behaviour);
   Silence silence;
-  Runner(engine, plan, run_folder, options, silence, StopSignal::install()).run();
+  Runner(loaded, plan, run_folder, options, silence, StopSignal::install()).run();
   return run_folder.totals();
+}
+
+Totals run(Behaviour& behaviour, int64_t count, RunnerOptions options = {}) {
+  TemporaryFolder folder;
+  FakeEngine engine(behaviour);
+  LoadedPipeline loaded(engine);
+  return run(plan_of(count, folder / "run"), loaded, options);
 }
 
 TEST(Runner, MakesEveryItem) {
   Behaviour behaviour;
   EXPECT_EQ(run(behaviour, 10).done, 10);
+}
+
+TEST(Runner, LoadsAModelOnceForSeveralRuns) {
+  TemporaryFolder folder;
+  Behaviour behaviour;
+  FakeEngine engine(behaviour);
+  LoadedPipeline loaded(engine);
+  EXPECT_EQ(run(plan_of(2, folder / "first"), loaded, {}).done, 2);
+  // The second run begins with what the first has left, then goes on to its own.
+  auto second = plan_of(3, folder / "second");
+  second.items[0].model = "/models/other";
+  EXPECT_EQ(run(second, loaded, {}).done, 3);
+  EXPECT_EQ(behaviour.loads, 2);
+  EXPECT_EQ(behaviour.batches, (std::vector<size_t>{2, 2, 1}));
+  EXPECT_EQ(run(plan_of(2, folder / "third"), loaded, {.precision = Precision::bfloat16}).done, 2);
+  EXPECT_EQ(behaviour.loads, 3);
 }
 
 TEST(Runner, HalvesTheBatchWhenMemoryRunsOutAndKeepsToIt) {
