@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <functional>
 
 #include "base/install.h"
@@ -227,6 +228,8 @@ BenchRequest bench_request(const BenchOptions& options) {
   if (request.steps.empty()) request.steps = defaults.steps;
   if (request.batch_sizes.empty()) request.batch_sizes = defaults.batch_sizes;
   request.guidance_scale = options.guidance_scale.value_or(defaults.guidance_scale);
+  if (!std::isfinite(request.guidance_scale))
+    throw UsageError("--guidance-scale", "is not a number", "give one such as 5");
   return request;
 }
 
@@ -270,6 +273,8 @@ BenchOutputs bench_outputs(const BenchOptions& options) {
 }
 
 std::optional<Baseline> read_baseline(const BenchOptions& options) {
+  if (options.threshold && !std::isfinite(*options.threshold))
+    throw UsageError("--threshold", "is not a number", "give percent, such as 10");
   if (options.baseline.empty()) {
     if (options.threshold)
       throw UsageError("--threshold", "says nothing without a baseline", "give --baseline FILE");

@@ -69,7 +69,9 @@ void declare_common_options(CLI::App& app, GenerateOptions& options) {
 
 void check_options(const GenerateOptions& options) {
   precision_of(options.dtype);
-  quantization_of(options.quantize);
+  if (quantization_of(options.quantize) == Quantization::int8 && options.dtype == "float16")
+    throw UsageError("--quantize int8", "does not go with --dtype float16",
+                     "give --dtype bfloat16 or float32");
   check_device_name(options.device);
   if (options.dry_run && !options.trace.empty())
     throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
@@ -166,7 +168,11 @@ void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
 class TraceFile {
  public:
   explicit TraceFile(const std::string& path) : path_(path) {
-    if (!path_.empty()) make_folders(fs::absolute(path_).parent_path());
+    if (path_.empty()) return;
+    if (fs::is_directory(path_)) throw UsageError("--trace " + path, "is a folder", "name a file");
+    // Found out now, not after the work.
+    make_folders(fs::absolute(path_).parent_path());
+    recorder_.write(path_);
   }
   ~TraceFile() {
     try {

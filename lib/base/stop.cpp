@@ -9,6 +9,8 @@
 namespace backlot {
 namespace {
 
+constexpr int same_request_milliseconds = 200;
+
 double monotonic_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -43,9 +45,15 @@ void StopSignal::wait_for_signals(bool hangup) {
   }
   at_ = monotonic_seconds();
   signal_ = signal;
+  // One request often comes twice: timeout(1), for one, signals its child and then the whole group.
+  std::this_thread::sleep_for(std::chrono::milliseconds(same_request_milliseconds));
+  const timespec none{};
+  while (::sigtimedwait(&set, nullptr, &none) > 0) {
+  }
+  const double left = grace_seconds - same_request_milliseconds / 1e3;
   const timespec grace{
-      static_cast<time_t>(grace_seconds),
-      static_cast<long>((grace_seconds - static_cast<time_t>(grace_seconds)) * 1e9)};
+      static_cast<time_t>(left),
+      static_cast<long>((left - static_cast<double>(static_cast<time_t>(left))) * 1e9)};
   ::sigtimedwait(&set, nullptr, &grace);
   ::_exit(static_cast<int>(exit_code()));
 }

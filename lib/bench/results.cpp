@@ -100,10 +100,11 @@ BenchResults bench_results(const Json& json, const std::string& source) {
                               each.at("bytes_per_second")});
     for (const auto& each : json.at("cases")) out.cases.push_back(bench_case(each));
     for (const auto& each : json.at("timelines")) out.timelines.push_back(timeline(each));
-    return out;
-  } catch (const Json::exception& error) {
-    throw UsageError(source, "is a damaged benchmark result", "measure the baseline again");
+    if (out.machine.is_object() && out.options.is_object()) return out;
+  } catch (const Json::exception&) {
+    // said below
   }
+  throw UsageError(source, "is a damaged benchmark result", "measure the baseline again");
 }
 
 }  // namespace backlot

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "nn/quantized.h"
 #include "pipelines/precision.h"
 #include "pipelines/sdxl.h"
 #include "pipelines/sdxl_pipeline.h"
@@ -32,6 +33,7 @@ class SdxlLoader {
         folder_(options.synthetic ? synthetic_model(*options.synthetic)
                                   : ModelFolder::open(options.model)),
         dtype_(choose_dtype(options.precision, device)) {
+    insist_on_quantization(options.quantization, device, dtype_);
     if (folder_.pipeline_class() != "StableDiffusionXLPipeline") {
       throw LoadError(
           model_,
