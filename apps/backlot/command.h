@@ -19,6 +19,7 @@ struct Command {
   const char* example;
   // Adds the command's options to `app` and returns what to do once they are parsed.
   Run (*declare)(CLI::App& app);
+  const char* exit_codes = nullptr;  // where they mean something else than usual
 };
 
 std::span<const Command> commands();

@@ -25,7 +25,9 @@ constexpr Command command_table[] = {
      "  backlot bench image --synthetic sdxl-turbo      # full size, without a download\n"
      "  backlot bench image -o before                   # then change something, and\n"
      "  backlot bench image --baseline before --threshold 5",
-     declare_bench},
+     declare_bench,
+     "exit codes: 0 measured, 1 slower than the baseline or a case failed, 2 wrong command line,\n"
+     "            3 the machine or the model can't, 130/143 interrupted"},
     {"health", "devices, drivers, memory and LibTorch: could work start here?",
      "backlot health --json", declare_health},
     {"models", "what a model folder holds: list, show, check, tokenize",
@@ -77,7 +79,8 @@ ExitCode run(int argc, char** argv) {
   for (const auto& command : commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     add_help(*sub);
-    sub->footer(fmt::format("example:\n  {}\n\n{}", command.example, footer));
+    sub->footer(fmt::format("example:\n  {}\n\n{}", command.example,
+                            command.exit_codes ? command.exit_codes : footer));
     runs[sub] = command.declare(*sub);
     // Given twice, the last one counts: that is how people override a saved command line.
     for (CLI::Option* option : sub->get_options())
