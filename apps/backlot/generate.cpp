@@ -125,12 +125,11 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
   std::exception_ptr failure;
   try {
     if (!folder.pending().empty())
-      Runner(engine.get(), run.plan, folder,
-             {.precision = precision_of(options.dtype),
-              .quantization = quantization_of(options.quantize),
-              .batch_size = options.batch_size},
-             progress, stop)
-          .run();
+      run_on_one_device(engine.get(), run.plan, folder,
+                        {.precision = precision_of(options.dtype),
+                         .quantization = quantization_of(options.quantize),
+                         .batch_size = options.batch_size},
+                        progress, stop);
   } catch (...) {
     failure = std::current_exception();
   }

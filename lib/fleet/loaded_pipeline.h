@@ -18,6 +18,8 @@ class LoadedPipeline {
   // `key` says all that a pipeline is loaded by, its files' contents too.
   bool holds(const std::string& key) const { return pipeline_ && key == key_; }
 
+  ImagePipeline& held() const { return *pipeline_; }
+
   // The one held, or a new one in its place: two need not fit into memory at once. Throws as
   // Engine::load_image_pipeline does.
   ImagePipeline& get(const std::string& key, const PipelineOptions& options, Progress& progress) {

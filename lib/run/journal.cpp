@@ -87,6 +87,7 @@ Json to_json(const Record& r) {
   line["dtype"] = r.attempt.dtype;
   line["quantization"] = r.attempt.quantization;
   line["batch"] = r.attempt.batch;
+  line["cached"] = r.attempt.cached;
   line["warnings"] = r.attempt.warnings;
   return line;
 }
@@ -104,9 +105,10 @@ Attempt attempt_from_json(const Json& line) {
                      .dtype = line.at("dtype"),
                      .batch = line.at("batch"),
                      .warnings = line.at("warnings")};
-  // Journals of the first version have no such field.
+  // Journals of the first version have no such fields.
   if (const auto found = line.find("quantization"); found != line.end())
     found->get_to(attempt.quantization);
+  if (const auto found = line.find("cached"); found != line.end()) found->get_to(attempt.cached);
   return attempt;
 }
 
@@ -154,23 +156,34 @@ std::optional<EngineRecord> engine_from_json(const Json& line) try {
   return std::nullopt;
 }
 
+namespace {
+
+void read_file_into(JournalContents& contents, const RootedFolder& root, const std::string& name) {
+  const auto text = root.read(fs::path("journal") / name, max_journal_bytes);
+  for_each_line(text.value_or(""), [&](std::string_view line) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (json.is_object()) {
+      if (auto record = record_from_json(json))
+        return contents.records.push_back(std::move(*record));
+      if (auto engine = engine_from_json(json))
+        return contents.engines.push_back(std::move(*engine));
+    }
+    ++contents.unreadable_lines;
+  });
+}
+
+}  // namespace
+
 JournalContents read_journals(const RootedFolder& root) {
   JournalContents contents;
-  for (const auto& name : root.list("journal")) {
-    if (!name.ends_with(".jsonl") || is_temporary_name(name)) continue;
-    const auto text = root.read(fs::path("journal") / name, max_journal_bytes);
-    if (!text) continue;
-    for_each_line(*text, [&](std::string_view line) {
-      const Json json = Json::parse(line, nullptr, false);
-      if (json.is_object()) {
-        if (auto record = record_from_json(json))
-          return contents.records.push_back(std::move(*record));
-        if (auto engine = engine_from_json(json))
-          return contents.engines.push_back(std::move(*engine));
-      }
-      ++contents.unreadable_lines;
-    });
-  }
+  for (const auto& name : root.list("journal"))
+    if (name.ends_with(".jsonl") && !is_temporary_name(name)) read_file_into(contents, root, name);
+  return contents;
+}
+
+JournalContents read_journal(const RootedFolder& root, std::string_view name) {
+  JournalContents contents;
+  read_file_into(contents, root, std::string(name) + ".jsonl");
   return contents;
 }
 

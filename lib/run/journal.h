@@ -24,8 +24,9 @@ struct Attempt {
   std::string device;                                          // "cpu", "cuda:0"
   std::string dtype;                                           // "float32", "bfloat16", "float16"
   std::string quantization = "none";                           // "none", "int8", "fp8"
-  int64_t batch = 1;  // pictures made together with this one, itself included
-  int64_t tries = 1;  // how often it was tried since the last record, e.g. with smaller batches
+  int64_t batch = 1;    // pictures made together with this one, itself included
+  int64_t tries = 1;    // how often it was tried since the last record, e.g. with smaller batches
+  bool cached = false;  // taken from a result cache, not made
   std::vector<std::string> warnings;
 
   double seconds() const { return text_encode + denoise + decode + write; }
@@ -83,6 +84,9 @@ struct JournalContents {
 // Every journal/*.jsonl of the run folder. A line without a newline at a file's end was cut off by
 // a crash and is left out.
 JournalContents read_journals(const RootedFolder& root);
+
+// journal/NAME.jsonl alone; empty if it is not there.
+JournalContents read_journal(const RootedFolder& root, std::string_view name);
 
 // Appends to journal/WORKER.jsonl.
 class JournalWriter {

@@ -81,6 +81,7 @@ Json item_json(const Item& item, const Record& record, const std::string& finger
           {"dtype", text_or_null(attempt.dtype)},
           {"quantization", tried ? Json(attempt.quantization) : Json()},
           {"batch", tried ? Json(attempt.batch) : Json()},
+          {"cached", attempt.cached},
           {"started", text_or_null(attempt.started)},
           {"seconds", tried ? seconds_json(attempt) : Json()},
           {"attempts", record.attempts},

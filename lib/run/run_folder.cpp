@@ -108,6 +108,7 @@ struct RunFolder::State {
   std::string without_paths(std::string text) const;
   void write_manifest();
   void renew_manifest_if_due();
+  void settle(size_t place, Record record);
 
   RootedFolder root;
   const Plan& plan;
@@ -186,6 +187,12 @@ void RunFolder::State::renew_manifest_if_due() {
   if (since_manifest.seconds() >= pause) write_manifest();
 }
 
+void RunFolder::State::settle(size_t place, Record record) {
+  records[place] = std::move(record);
+  settled[place] = true;
+  renew_manifest_if_due();
+}
+
 RunFolder RunFolder::open(const fs::path& folder, const Plan& plan, RunInfo info, Resume resume) {
   check_plan(plan);
   make_folders(folder);
@@ -248,9 +255,30 @@ void RunFolder::record(const Item& item, Record record) {
   for (auto& warning : record.attempt.warnings) warning = state_->without_paths(warning);
   record.error = state_->without_paths(record.error);
   state_->journal->append(to_json(record));
-  state_->records[place] = std::move(record);
-  state_->settled[place] = true;
-  state_->renew_manifest_if_due();
+  state_->settle(place, std::move(record));
+}
+
+void RunFolder::adopt(const Record& record) {
+  const std::lock_guard guard(state_->mutex);
+  const auto place = state_->place_of.find(record.id);
+  if (place != state_->place_of.end()) state_->settle(place->second, record);
+}
+
+void RunFolder::adopt(const EngineRecord& engine) {
+  const std::lock_guard guard(state_->mutex);
+  auto& engines = state_->engines;
+  if (std::ranges::find(engines, engine) == engines.end()) engines.push_back(engine);
+}
+
+void RunFolder::adopt_journal(std::string_view name) {
+  const JournalContents contents = read_journal(state_->root, name);
+  for (const auto& engine : contents.engines) adopt(engine);
+  const std::lock_guard guard(state_->mutex);
+  for (const auto& record : contents.records) {
+    const auto place = state_->place_of.find(record.id);
+    if (place != state_->place_of.end() && !state_->settled[place->second])
+      state_->settle(place->second, record);
+  }
 }
 
 void RunFolder::record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,

@@ -11,6 +11,7 @@
 
 #include "run/journal.h"
 #include "run/manifest.h"
+#include "run/result_store.h"
 #include "run/rooted_folder.h"
 #include "run/survey.h"
 #include "spec/item.h"
@@ -23,7 +24,7 @@ enum class Resume {
 };
 
 // Safe to use from several threads at once.
-class RunFolder {
+class RunFolder : public ResultStore {
  public:
   // Creates the folder or resumes in it, and holds it until destroyed or the process dies. `plan`
   // must outlive the result. Writes manifest.json and metrics.prom, so that they are true from the
@@ -39,7 +40,7 @@ class RunFolder {
 
   RunFolder(RunFolder&&) noexcept;
   RunFolder& operator=(RunFolder&&) noexcept;
-  ~RunFolder();
+  ~RunFolder() override;
 
   const fs::path& path() const;
   const Findings& findings() const;
@@ -50,17 +51,20 @@ class RunFolder {
 
   Totals totals() const;
 
-  // Puts the bytes durably under item.output. Does not make the item done: record_done does.
-  OutputFile write_output(const Item& item, std::string_view bytes) const;
-
-  // Notes device and library for the manifest. Call when an engine is loaded.
-  void record_engine(const EngineRecord& engine);
-
-  // One journal line, on disk when this returns. `file` is write_output's. From time to time this
-  // also renews the manifest, at a cost that stays a small share of the run's time.
+  // Recording also renews the manifest from time to time, at a cost that stays a small share of the
+  // run's time.
+  OutputFile write_output(const Item& item, std::string_view bytes) const override;
+  void record_engine(const EngineRecord& engine) override;
   void record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,
-                   Attempt attempt);
-  void record_failed(const Item& item, std::string error, Attempt attempt);
+                   Attempt attempt) override;
+  void record_failed(const Item& item, std::string error, Attempt attempt) override;
+
+  // What another process recorded in a journal of this folder: taken over, not written again.
+  void adopt(const Record& record);
+  void adopt(const EngineRecord& engine);
+
+  // Adopts what is in journal/NAME.jsonl of items that are not settled yet.
+  void adopt_journal(std::string_view name);
 
   // Writes manifest.json and metrics.prom as of now. Call at the end of a run.
   void write_manifest();

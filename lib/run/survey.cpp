@@ -192,7 +192,9 @@ Survey survey(const RootedFolder& root, const Plan& plan, const JournalContents&
   for (size_t i = 0; i < places.size(); ++i) {
     const Item& item = plan.items[i];
     const History history = history_of(item);
-    Record record{.id = item.id, .index = item.index};
+    Record record;
+    record.id = item.id;
+    record.index = item.index;
     if (places[i].proof == Proof::good) {
       record = *history.done;
       record.index = item.index;

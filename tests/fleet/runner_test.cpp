@@ -106,17 +106,17 @@ Plan plan_of(int64_t count, const fs::path& folder) {
   return plan;
 }
 
-Totals run(const Plan& plan, LoadedPipeline& loaded, RunnerOptions options) {
+Totals run(const Plan& plan, LoadedPipeline& loaded, MakingOptions options) {
   const RunInfo info{.backlot_version = "test",
                      .models = {{"/models/fake", "f00d", {}}},
                      .base_seed = RunFolder::base_seed(plan.run_folder)};
   RunFolder run_folder = RunFolder::open(plan.run_folder, plan, info);
   Silence silence;
-  Runner(loaded, plan, run_folder, options, silence, StopSignal::install()).run();
+  run_on_one_device(loaded, plan, run_folder, options, silence, StopSignal::install());
   return run_folder.totals();
 }
 
-Totals run(Behaviour& behaviour, int64_t count, RunnerOptions options = {}) {
+Totals run(Behaviour& behaviour, int64_t count, MakingOptions options = {}) {
   TemporaryFolder folder;
   FakeEngine engine(behaviour);
   LoadedPipeline loaded(engine);

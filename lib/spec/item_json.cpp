@@ -1,0 +1,46 @@
+#include "spec/item_json.h"
+
+namespace backlot {
+
+Json to_json(const Item& item) {
+  return {{"id", item.id},
+          {"index", item.index},
+          {"job", item.job},
+          {"model", item.model.string()},
+          {"fingerprint", item.model_fingerprint},
+          {"vae", item.vae ? Json(item.vae->string()) : Json()},
+          {"parameters", item.parameters},
+          {"output", item.output}};
+}
+
+Item item_from_json(const Json& json) {
+  Item item{.id = json.at("id"),
+            .index = json.at("index"),
+            .job = json.at("job"),
+            .model = json.at("model").get<std::string>(),
+            .model_fingerprint = json.at("fingerprint"),
+            .parameters = json.at("parameters"),
+            .output = json.at("output")};
+  if (const Json& vae = json.at("vae"); !vae.is_null()) item.vae = vae.get<std::string>();
+  return item;
+}
+
+Json to_json(const OutputSettings& settings) {
+  return {{"format", settings.format},
+          {"name", settings.name},
+          {"max_bytes", settings.max_bytes ? Json(*settings.max_bytes) : Json()},
+          {"quality", settings.quality},
+          {"metadata", settings.metadata}};
+}
+
+OutputSettings output_settings_from_json(const Json& json) {
+  OutputSettings settings{.format = json.at("format"),
+                          .name = json.at("name"),
+                          .quality = json.at("quality"),
+                          .metadata = json.at("metadata")};
+  if (const Json& most = json.at("max_bytes"); !most.is_null())
+    settings.max_bytes = most.get<uint64_t>();
+  return settings;
+}
+
+}  // namespace backlot
