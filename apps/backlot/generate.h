@@ -1,6 +1,7 @@
-// The pieces of `backlot generate`.
+// The pieces of `backlot generate`, which `fleet-run` is made of too.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <map>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "base/stop.h"
 #include "engine/engine.h"
+#include "fleet/run_progress.h"
 #include "run/run_folder.h"
 #include "spec/item.h"
 #include "spec/spec.h"
@@ -42,7 +44,22 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 // What would be made, with its memory: for --dry-run.
 void print_plan(const PreparedRun& run, const GenerateOptions& options);
 
+// Every spec is read and planned before the first one starts, so that a mistake in the last is
+// found at once. Throws UsageError, SpecError, LoadError.
+std::vector<PreparedRun> prepare_runs(const GenerateOptions& options);
+
+// The options that generate and fleet-run share, and what is wrong with their values (UsageError).
+void declare_run_options(CLI::App& app, GenerateOptions& options);
+void check_run_options(const GenerateOptions& options);
 Precision precision_of(const std::string& dtype);
 Quantization quantization_of(const std::string& name);
+
+void configure_log(const GenerateOptions& options);
+
+// Says what the run folder's outputs of earlier runs are like.
+void report_findings(const RunFolder& folder);
+
+// The run's result on standard output.
+void print_totals(const PreparedRun& run, const RunTotals& totals, bool json);
 
 }  // namespace backlot

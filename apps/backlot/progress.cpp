@@ -188,4 +188,34 @@ std::unique_ptr<RunProgress> make_progress(const std::string& mode) {
   return std::make_unique<PlainProgress>();
 }
 
+namespace {
+
+// The views of a single device's run, fed by a fleet.
+class FleetAsRun : public FleetProgress {
+ public:
+  explicit FleetAsRun(std::unique_ptr<RunProgress> view) : view_(std::move(view)) {}
+  void begin(const FleetRun& run) override {
+    Plan plan;
+    plan.name = run.name;
+    view_->begin(plan, run.items.value_or(0), run.reused);
+  }
+  void end(const RunTotals& totals) override { view_->end(totals); }
+  void item_done(const Item& item, const Record& record) override {
+    view_->item_done(item, record.attempt.seconds());
+  }
+  void item_failed(const Item& item, const std::string& error) override {
+    view_->item_failed(item, error);
+  }
+  void warning(const std::string& text) override { view_->warning(text); }
+
+ private:
+  std::unique_ptr<RunProgress> view_;
+};
+
+}  // namespace
+
+std::unique_ptr<FleetProgress> make_fleet_progress(const std::string& mode) {
+  return std::make_unique<FleetAsRun>(make_progress(mode));
+}
+
 }  // namespace backlot

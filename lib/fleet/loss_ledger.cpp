@@ -14,8 +14,7 @@ constexpr size_t faults_of_poison = 2;
 
 }  // namespace
 
-std::vector<LossLedger::GivenUp> LossLedger::lost(const std::vector<const Item*>& items,
-                                                  const Loss& loss) {
+std::vector<GivenUp> LossLedger::lost(const std::vector<const Item*>& items, const Loss& loss) {
   if (loss.out_of_memory && items.size() > 1) {
     learn_limits(items);
     return {};

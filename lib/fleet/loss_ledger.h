@@ -20,11 +20,6 @@ namespace backlot {
 // memory with several items in hand is no fault of theirs: fewer of them are made together.
 class LossLedger {
  public:
-  struct GivenUp {
-    const Item* item = nullptr;
-    std::string reason;  // for its record
-  };
-
   // `attempts`: how often an item is tried at most, at least 1.
   explicit LossLedger(int64_t attempts) : attempts_(attempts) {}
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,6 +13,7 @@
 #include "base/sha256.h"
 #include "base/time.h"
 #include "run/metrics.h"
+#include "run/private_paths.h"
 #include "run/run_lock.h"
 
 namespace backlot {
@@ -86,11 +86,6 @@ void check_plan(const Plan& plan) {
   }
 }
 
-void replace_all(std::string& text, const std::string& from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-}
-
 uint64_t draw_seed() {
   uint64_t seed = 0;
   while (::getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed))
@@ -102,10 +97,11 @@ uint64_t draw_seed() {
 
 struct RunFolder::State {
   State(const fs::path& folder, const Plan& plan, RunInfo info)
-      : root(folder), plan(plan), info(std::move(info)) {}
+      : root(folder), plan(plan), info(std::move(info)), private_paths(root.path()) {
+    for (const auto& model : this->info.models) private_paths.add(model.path.parent_path());
+  }
 
   void prepare(Resume resume);
-  std::string without_paths(std::string text) const;
   void write_manifest();
   void renew_manifest_if_due();
   void settle(size_t place, Record record);
@@ -122,8 +118,8 @@ struct RunFolder::State {
   std::vector<Record> records;  // by place in the plan
   std::vector<bool> settled;    // done, or failed since open()
   std::vector<EngineRecord> engines;
-  std::unordered_map<std::string_view, size_t> place_of;           // by id
-  std::vector<std::pair<std::string, std::string>> private_paths;  // what they become
+  std::unordered_map<std::string_view, size_t> place_of;  // by id
+  PrivatePaths private_paths;
   Stopwatch since_manifest;
   double manifest_seconds = 0;  // what the last one took
 };
@@ -154,19 +150,6 @@ void RunFolder::State::prepare(Resume resume) {
     settled.push_back(records[i].status == ItemStatus::done);
     place_of[plan.items[i].id] = i;
   }
-
-  private_paths.emplace_back(root.path().string() + "/", "");
-  for (const auto& model : info.models)
-    private_paths.emplace_back(model.path.parent_path().string() + "/", "");
-  if (const char* home = std::getenv("HOME"); home && std::string_view(home).size() > 1)
-    private_paths.emplace_back(home, "~");
-}
-
-// Error texts name files; what is written down must not name people's folders.
-std::string RunFolder::State::without_paths(std::string text) const {
-  for (const auto& [path, instead] : private_paths)
-    if (path.size() > 1) replace_all(text, path, instead);
-  return text;
 }
 
 void RunFolder::State::write_manifest() {
@@ -238,6 +221,11 @@ OutputFile RunFolder::write_output(const Item& item, std::string_view bytes) con
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
 }
 
+int64_t RunFolder::attempts(const Item& item) const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->records[state_->place_of.at(item.id)].attempts;
+}
+
 void RunFolder::record_engine(const EngineRecord& engine) {
   const std::lock_guard guard(state_->mutex);
   auto& engines = state_->engines;
@@ -252,8 +240,9 @@ void RunFolder::record(const Item& item, Record record) {
   record.id = item.id;
   record.index = item.index;
   record.attempts = state_->records[place].attempts + record.attempt.tries;
-  for (auto& warning : record.attempt.warnings) warning = state_->without_paths(warning);
-  record.error = state_->without_paths(record.error);
+  for (auto& warning : record.attempt.warnings)
+    warning = state_->private_paths.removed_from(warning);
+  record.error = state_->private_paths.removed_from(record.error);
   state_->journal->append(to_json(record));
   state_->settle(place, std::move(record));
 }
@@ -268,17 +257,6 @@ void RunFolder::adopt(const EngineRecord& engine) {
   const std::lock_guard guard(state_->mutex);
   auto& engines = state_->engines;
   if (std::ranges::find(engines, engine) == engines.end()) engines.push_back(engine);
-}
-
-void RunFolder::adopt_journal(std::string_view name) {
-  const JournalContents contents = read_journal(state_->root, name);
-  for (const auto& engine : contents.engines) adopt(engine);
-  const std::lock_guard guard(state_->mutex);
-  for (const auto& record : contents.records) {
-    const auto place = state_->place_of.find(record.id);
-    if (place != state_->place_of.end() && !state_->settled[place->second])
-      state_->settle(place->second, record);
-  }
 }
 
 void RunFolder::record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,

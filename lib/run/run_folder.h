@@ -51,6 +51,8 @@ class RunFolder : public ResultStore {
 
   Totals totals() const;
 
+  int64_t attempts(const Item& item) const;  // over all runs
+
   // Recording also renews the manifest from time to time, at a cost that stays a small share of the
   // run's time.
   OutputFile write_output(const Item& item, std::string_view bytes) const override;
@@ -62,9 +64,6 @@ class RunFolder : public ResultStore {
   // What another process recorded in a journal of this folder: taken over, not written again.
   void adopt(const Record& record);
   void adopt(const EngineRecord& engine);
-
-  // Adopts what is in journal/NAME.jsonl of items that are not settled yet.
-  void adopt_journal(std::string_view name);
 
   // Writes manifest.json and metrics.prom as of now. Call at the end of a run.
   void write_manifest();
