@@ -39,7 +39,7 @@ std::optional<Work> LocalQueue::take(const WorkerOffer& offer) {
 // One that did not end this very worker, unless there is no other to try it.
 const Item* LocalQueue::take_suspect(const WorkerOffer& offer) {
   const auto fits = [&](const Item* item) {
-    return offer.workers < 2 || !ledger_.ended(item->id, offer.worker);
+    return !ledger_.try_elsewhere(item->id, offer.worker, offer.workers);
   };
   const auto found = std::ranges::find_if(suspects_, fits);
   if (found == suspects_.end()) return nullptr;

@@ -28,10 +28,9 @@ std::vector<GivenUp> LossLedger::lost(const std::vector<const Item*>& items, con
 std::optional<std::string> LossLedger::give_up(const std::string& item_id, const Loss& loss) {
   History& history = histories_[item_id];
   ++history.losses;
-  if (loss.own_fault) {
-    history.suspect = true;
-    history.faults.emplace_back(loss.worker, loss.reason);
-  }
+  history.suspect = true;
+  history.workers.insert(loss.worker);
+  if (loss.own_fault) history.faults.emplace_back(loss.worker, loss.reason);
   if (history.faults.size() >= faults_of_poison)
     return fmt::format("ended two workers: {} {}, then {} {}", history.faults[0].first,
                        history.faults[0].second, history.faults[1].first, history.faults[1].second);
@@ -59,11 +58,12 @@ bool LossLedger::suspect(const std::string& item_id) const {
   return found != histories_.end() && found->second.suspect;
 }
 
-bool LossLedger::ended(const std::string& item_id, const std::string& worker) const {
+bool LossLedger::try_elsewhere(const std::string& item_id, const std::string& worker,
+                               size_t workers) const {
   const auto found = histories_.find(item_id);
   if (found == histories_.end()) return false;
-  return std::ranges::any_of(found->second.faults,
-                             [&](const auto& fault) { return fault.first == worker; });
+  const auto& ended = found->second.workers;
+  return ended.contains(worker) && ended.size() < workers;
 }
 
 int64_t LossLedger::most_together(const std::string& batch_key) const {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -14,10 +15,11 @@
 namespace backlot {
 
 // One item more than a worker could bear must not end a whole fleet, and innocent items must not
-// fail with it. So an item that was in the hands of a worker that ended of its own fault is a
-// suspect, tried alone from then on; one that ends a second worker is given up. Losses that say
-// nothing about the item (killed from outside) are bounded by `attempts` alone. Running out of
-// memory with several items in hand is no fault of theirs: fewer of them are made together.
+// fail with it. So an item that was in the hands of a worker that ended is a suspect, tried alone
+// from then on; one that was there when a second worker ended of its own fault is given up. A
+// worker that was killed from outside says little about its items: those are bounded by `attempts`
+// alone. Running out of memory with several items in hand is no fault of theirs: fewer of them are
+// made together.
 class LossLedger {
  public:
   // `attempts`: how often an item is tried at most, at least 1.
@@ -30,8 +32,8 @@ class LossLedger {
   // To be handed out alone, to a worker with nothing else in hand.
   bool suspect(const std::string& item_id) const;
 
-  // True if this worker ended with the item in hand: try another one, if there is one.
-  bool ended(const std::string& item_id, const std::string& worker) const;
+  // True if this worker ended with the item in hand, and one of the fleet's `workers` has not.
+  bool try_elsewhere(const std::string& item_id, const std::string& worker, size_t workers) const;
 
   // How many items of one batch key to hand out together at most, as far as was learned.
   int64_t most_together(const std::string& batch_key) const;
@@ -43,6 +45,7 @@ class LossLedger {
   struct History {
     int64_t losses = 0;
     bool suspect = false;
+    std::set<std::string> workers;                            // that ended with it
     std::vector<std::pair<std::string, std::string>> faults;  // worker, reason
   };
 

@@ -43,8 +43,9 @@ TEST(LossLedger, ASecondWorkerEndedGivesAnItemUp) {
   LossLedger ledger(5);
   const Item bad = item("bad");
   EXPECT_TRUE(ledger.lost({&bad}, crash("cpu-0")).empty());
-  EXPECT_TRUE(ledger.ended("bad", "cpu-0"));
-  EXPECT_FALSE(ledger.ended("bad", "cpu-1"));
+  EXPECT_TRUE(ledger.try_elsewhere("bad", "cpu-0", 2));
+  EXPECT_FALSE(ledger.try_elsewhere("bad", "cpu-0", 1)) << "there is nowhere else";
+  EXPECT_FALSE(ledger.try_elsewhere("bad", "cpu-1", 2));
   const auto given_up = ledger.lost({&bad}, crash("cpu-1"));
   ASSERT_EQ(given_up.size(), 1u);
   EXPECT_EQ(given_up[0].item, &bad);
@@ -64,12 +65,12 @@ TEST(LossLedger, SuspectsAreThoseThatWereInHand) {
   EXPECT_FALSE(ledger.suspect("beside"));
 }
 
-TEST(LossLedger, BeingKilledFromOutsideRaisesNoSuspicion) {
+TEST(LossLedger, BeingKilledFromOutsideIsBoundedByAttemptsAlone) {
   LossLedger ledger(3);
   const Item one = item("one");
   EXPECT_TRUE(ledger.lost({&one}, killed()).empty());
+  EXPECT_TRUE(ledger.suspect("one")) << "what is killed again and again must not cost others";
   EXPECT_TRUE(ledger.lost({&one}, killed()).empty());
-  EXPECT_FALSE(ledger.suspect("one"));
   const auto given_up = ledger.lost({&one}, killed());
   ASSERT_EQ(given_up.size(), 1u);
   EXPECT_EQ(given_up[0].reason,

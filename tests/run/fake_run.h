@@ -21,6 +21,7 @@ inline Item item(int64_t index, const std::string& prompt) {
           .model = "/home/somebody/models/pocket-xl",
           .parameters = {{"prompt", prompt},
                          {"seed", seed},
+                         {"steps", 1},
                          {"width", 128},
                          {"height", 128},
                          {"guidance_scale", 3.5},
