@@ -180,6 +180,32 @@ void RootedFolder::write_durably(const fs::path& relative, std::string_view byte
   writer.commit();
 }
 
+bool RootedFolder::link(const UniqueFd& file, const fs::path& relative) const {
+  const UniqueFd folder = open_parent(relative, Missing::create);
+  const std::string name = relative.filename().string();
+  const std::string temporary = temporary_name(temporary_tag_);
+  // By descriptor: what was looked at through it is what gets the name.
+  const std::string opened = fmt::format("/proc/self/fd/{}", file.get());
+  if (retry([&] {
+        return ::linkat(AT_FDCWD, opened.c_str(), folder.get(), temporary.c_str(),
+                        AT_SYMLINK_FOLLOW);
+      }) != 0)
+    return false;
+  try {
+    flush_to_disk(file.get(), path_ / relative);
+    if (retry([&] {
+          return ::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str());
+        }) != 0)
+      throw_errno(path_ / relative, "rename to", errno);
+  } catch (const Error&) {
+    ::unlinkat(folder.get(), temporary.c_str(), 0);
+    throw;
+  }
+  // Where both names were the same file already, rename(2) leaves both.
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
+  return true;
+}
+
 void RootedFolder::rename(const fs::path& from, const fs::path& to) const {
   const UniqueFd source = open_parent(from, Missing::create);
   const UniqueFd target = open_parent(to, Missing::create);

@@ -74,6 +74,11 @@ class RootedFolder {
   // and flushes the folder.
   void write_durably(const fs::path& relative, std::string_view bytes) const;
 
+  // Gives the open file a name here, too, in place of whatever had it; creates the folder. False if
+  // the file system can't (another one, no such links). The file is flushed first, so that sync()
+  // of its folder makes it durable.
+  bool link(const UniqueFd& file, const fs::path& relative) const;
+
   // Replaces `to`; creates its folder. Durable only after sync() of both folders.
   void rename(const fs::path& from, const fs::path& to) const;
 

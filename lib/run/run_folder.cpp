@@ -70,7 +70,7 @@ struct RunFolder::State {
   void renew_manifest_if_due();
   void put(size_t place, Record record);
   void settle(size_t place, Record record);
-  void add_engine(const EngineRecord& engine);
+  bool add_engine(const EngineRecord& engine);  // false: known already
 
   std::optional<Shard> shard;
   RootedFolder root;
@@ -145,8 +145,10 @@ void RunFolder::State::settle(size_t place, Record record) {
   renew_manifest_if_due();
 }
 
-void RunFolder::State::add_engine(const EngineRecord& engine) {
-  if (std::ranges::find(engines, engine) == engines.end()) engines.push_back(engine);
+bool RunFolder::State::add_engine(const EngineRecord& engine) {
+  if (std::ranges::find(engines, engine) != engines.end()) return false;
+  engines.push_back(engine);
+  return true;
 }
 
 // Other shards' items are as their journals say now; each proves its own when it starts.
@@ -308,9 +310,12 @@ void RunFolder::adopt(const EngineRecord& engine) {
   state_->add_engine(engine);
 }
 
-void RunFolder::import_records(std::span<const Record> records) {
+void RunFolder::import_records(std::span<const Record> records,
+                               std::span<const EngineRecord> engines) {
   const std::lock_guard guard(state_->mutex);
   std::vector<Json> lines;
+  for (const auto& engine : engines)
+    if (state_->add_engine(engine)) lines.push_back(to_json(engine));
   for (const auto& record : records) lines.push_back(to_json(record));
   state_->journal->append_lines(lines);
   for (const auto& record : records) state_->settle(state_->place_of.at(record.id), record);

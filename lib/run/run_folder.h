@@ -101,8 +101,9 @@ class RunFolder : public ResultStore {
   void adopt(const EngineRecord& engine);
 
   // What was recorded in another run folder and whose outputs lie durably in this one, under the
-  // names of the plan: written to the journal in one flush, and taken over.
-  void import_records(std::span<const Record> records);
+  // names of the plan: written to the journal in one flush, and taken over. Engines that are known
+  // already are left out.
+  void import_records(std::span<const Record> records, std::span<const EngineRecord> engines);
 
   // The item's state, as the manifest would show it now.
   Record record_of(const Item& item) const;

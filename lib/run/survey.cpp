@@ -1,54 +1,22 @@
 #include "run/survey.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
-#include <memory>
 #include <optional>
 #include <set>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
-#include "base/error.h"
-#include "base/sha256.h"
 #include "run/history.h"
+#include "run/in_parallel.h"
+#include "run/proof.h"
 
 namespace backlot {
 namespace {
 
-constexpr size_t max_threads = 8;  // more would only queue at the disk
-
 // A temporary file that nobody touched for so long is no write in progress.
 constexpr int64_t nanoseconds_of_no_live_write = int64_t{3600} * 1'000'000'000;
-
-enum class Proof { good, missing, damaged };
-
-std::optional<std::string> hash_of(const RootedFolder& root, const fs::path& relative) {
-  const UniqueFd file = root.open_file(relative, O_RDONLY | O_NONBLOCK);
-  if (!file) return std::nullopt;
-  Sha256 hash;
-  const size_t size = size_t{1} << 18;
-  const auto buffer = std::make_unique<std::byte[]>(size);
-  while (true) {
-    const ssize_t n = ::read(file.get(), buffer.get(), size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return std::nullopt;
-    if (n == 0) return hash.hex();
-    hash.update(std::span<const std::byte>(buffer.get(), static_cast<size_t>(n)));
-  }
-}
-
-Proof prove(const RootedFolder& root, const fs::path& relative, const OutputFile& file) {
-  const auto size = root.file_size(relative);
-  if (!size) return Proof::missing;
-  if (*size != file.bytes || hash_of(root, relative) != file.sha256) return Proof::damaged;
-  return Proof::good;
-}
 
 // A place that a file passes through when items swap names.
 std::string moving_name(const Item& item) {
@@ -95,31 +63,6 @@ Place find_in_place(const RootedFolder& root, const Item& item, const History& h
     if (!first.record) first = place;
   }
   return first;
-}
-
-// Calls `work(i)` for every i below `count` on several threads; the first exception is rethrown.
-template <typename Work>
-void in_parallel(size_t count, Work work) {
-  std::atomic<size_t> next = 0;
-  std::exception_ptr failure;
-  std::atomic<bool> failed = false;
-  const auto loop = [&] {
-    for (size_t i; !failed && (i = next++) < count;) {
-      try {
-        work(i);
-      } catch (...) {
-        if (!failed.exchange(true)) failure = std::current_exception();
-      }
-    }
-  };
-  const size_t threads =
-      std::min({count, max_threads, std::max<size_t>(1, std::thread::hardware_concurrency())});
-  {
-    std::vector<std::jthread> pool;
-    for (size_t t = 1; t < threads; ++t) pool.emplace_back(loop);
-    loop();
-  }
-  if (failure) std::rethrow_exception(failure);
 }
 
 // Gives every verified file to at most one item: first to the item that should have it there.
