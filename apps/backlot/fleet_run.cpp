@@ -129,8 +129,9 @@ ExitCode fleet_run(const FleetRunOptions& options, StopSignal& stop) {
   Fleet fleet(options, *progress, stop);
   ExitCode code = ExitCode::done;
   for (const auto& run : runs) {
-    RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info,
-                                       options.fresh ? Resume::start_over : Resume::from_disk);
+    RunFolderOptions how;
+    if (options.fresh) how.resume = Resume::start_over;
+    RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
       const RunTotals totals = make_items(run, folder, fleet, options, *progress);

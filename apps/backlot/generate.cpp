@@ -154,8 +154,9 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   RunTracer traced(*shown, trace.recorder());
   RunProgress& progress = trace.wanted() ? traced : *shown;
   for (const auto& run : runs) {
-    RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info,
-                                       options.fresh ? Resume::start_over : Resume::from_disk);
+    RunFolderOptions how;
+    if (options.fresh) how.resume = Resume::start_over;
+    RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
       const RunTotals totals = make_items(run, folder, engine, options, progress, stop);

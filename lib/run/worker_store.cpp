@@ -1,5 +1,7 @@
 #include "run/worker_store.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/error.h"
@@ -8,19 +10,19 @@
 namespace backlot {
 namespace {
 
-RootedFolder existing_run(const fs::path& folder) {
+RootedFolder existing_run(const fs::path& folder, std::string_view journal) {
   std::error_code absent;
   if (!fs::exists(folder / "journal", absent))
     throw EnvironmentError(folder.string(), "is no run folder that this worker can see",
                            "mount it here, or give this machine a run folder with --output");
-  return RootedFolder(folder);
+  return RootedFolder(folder, fmt::format("{}.", journal));
 }
 
 }  // namespace
 
 WorkerStore::WorkerStore(const fs::path& run_folder, std::string_view journal,
                          std::function<void(const Record&)> recorded)
-    : root_(existing_run(run_folder)),
+    : root_(existing_run(run_folder, journal)),
       journal_(root_, journal),
       recorded_(std::move(recorded)),
       private_paths_(root_.path()) {}

@@ -45,7 +45,7 @@ inline RunInfo info(const fs::path& folder, Resume resume = Resume::from_disk) {
 }
 
 inline RunFolder open(const fs::path& folder, const Plan& plan, Resume resume = Resume::from_disk) {
-  return RunFolder::open(folder, plan, info(folder, resume), resume);
+  return RunFolder::open(folder, plan, info(folder, resume), {.resume = resume, .shard = {}});
 }
 
 inline Attempt attempt() {
