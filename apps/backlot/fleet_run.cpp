@@ -14,9 +14,9 @@
 #include "fleet/supervisor.h"
 #include "generate.h"
 #include "log.h"
+#include "merge.h"
 #include "progress.h"
 #include "run/report.h"
-#include "weights/memory.h"
 
 namespace backlot {
 namespace {
@@ -25,6 +25,8 @@ struct FleetRunOptions : GenerateOptions {
   std::string devices = "auto";
   int64_t attempts = 3;
   double hang_seconds = 900;
+  std::string shard_text;
+  std::vector<std::string> merge;
 };
 
 // "auto" becomes every GPU, or the CPU where there is none. Throws UsageError, EnvironmentError.
@@ -46,9 +48,11 @@ std::vector<std::string> chosen_devices(const std::string& list) {
   return devices;
 }
 
-std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const FleetRunOptions& options) {
+std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& folder,
+                                     const FleetRunOptions& options) {
   auto target = std::make_shared<RunTarget>();
   target->folder = run.plan.run_folder;
+  target->journals = folder.journal_prefix();
   target->output = run.plan.output;
   target->dtype = options.dtype;
   target->quantization = options.quantize;
@@ -88,17 +92,17 @@ class Fleet {
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
                      const FleetRunOptions& options, FleetProgress& progress) {
   const Stopwatch watch;
-  const Totals before = folder.totals();
+  const Totals before = folder.own_totals();
   progress.begin({run.plan.name, before.items, before.done});
   for (const Item* item : folder.pending()) progress.item_queued(*item);
   std::exception_ptr failure;
   try {
-    LocalQueue queue(folder, target_of(run, options), options.attempts);
+    LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
     if (!queue.finished()) fleet.get().run(queue);
   } catch (...) {
     failure = std::current_exception();
   }
-  const Totals after = folder.totals();
+  const Totals after = folder.own_totals();
   const RunTotals totals{.items = after.items,
                          .reused = before.done,
                          .done = after.done - before.done,
@@ -117,9 +121,19 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
   return totals;
 }
 
-ExitCode fleet_run(const FleetRunOptions& options, StopSignal& stop) {
+ExitCode merge(const FleetRunOptions& options) {
+  if (options.output.empty())
+    throw UsageError("--merge", "needs --output", "name the run folder that the others go into");
+  const ExitCode code = merge_folders(options.merge, options.output);
+  print_result(options.output);
+  return code;
+}
+
+ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
   configure_log(options);
   check_run_options(options);
+  if (!options.merge.empty()) return merge(options);
+  if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options);
@@ -131,6 +145,7 @@ ExitCode fleet_run(const FleetRunOptions& options, StopSignal& stop) {
   for (const auto& run : runs) {
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
+    how.shard = options.shard;
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
@@ -163,6 +178,11 @@ Run declare_fleet_run(CLI::App& app) {
                  "seconds of silence after which a worker is taken for hung, where its own history "
                  "says no less")
       ->check(CLI::Range(1.0, 1e6));
+  app.add_option("--shard", options->shard_text,
+                 "K/N: make every N-th item from the K-th on; shards share a run folder or have "
+                 "each their own");
+  app.add_option("--merge", options->merge,
+                 "put the run folders of shards together, as the run folder --output");
   declare_run_options(app, *options);
   return [options](StopSignal& stop) { return fleet_run(*options, stop); };
 }

@@ -24,6 +24,7 @@ struct GenerateOptions {
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
   int64_t batch_size = 0;
   int threads = 0;
+  std::optional<Shard> shard;  // of fleet-run
   bool dry_run = false, fresh = false, json = false, no_metadata = false;
   bool quiet = false, verbose = false, log_json = false;
 };

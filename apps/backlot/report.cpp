@@ -1,15 +1,12 @@
 #include "run/report.h"
 
-#include <fmt/format.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "command.h"
-#include "log.h"
-#include "run/merge.h"
+#include "merge.h"
 
 namespace backlot {
 namespace {
@@ -20,15 +17,9 @@ struct ReportOptions {
 };
 
 ExitCode merge_and_report(const ReportOptions& options) {
-  const std::vector<std::filesystem::path> sources(options.folders.begin(), options.folders.end());
-  const MergeResult result = merge_runs(sources, options.output);
-  for (const auto& output : result.damaged) log_warning(output + ": is damaged; it was not taken");
-  for (const auto& output : result.missing) log_warning(output + ": is gone; it was not taken");
-  const Totals& totals = result.totals;
-  log_info(fmt::format("{} output(s) brought in; {} of {} done, {} failed, {} still to be made",
-                       result.taken, totals.done, totals.items, totals.failed, totals.pending));
+  const ExitCode code = merge_folders(options.folders, options.output);
   print_result((std::filesystem::path(options.output) / "report.html").string());
-  return totals.done == totals.items ? ExitCode::done : ExitCode::items_failed;
+  return code;
 }
 
 }  // namespace
