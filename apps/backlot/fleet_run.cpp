@@ -34,8 +34,8 @@ std::vector<std::string> chosen_devices(const std::string& list) {
   std::vector<std::string> devices;
   for (const auto& word : split(list, ',')) {
     const std::string name(trim(word));
-    check_device_name(name);
-    check_device(name);
+    check_device_name(name, "--devices");
+    check_device(name, "--devices");
     if (name != "auto") {
       devices.push_back(name == "cuda" ? "cuda:0" : name);
       continue;

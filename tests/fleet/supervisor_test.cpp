@@ -4,17 +4,15 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <map>
 #include <random>
-#include <sstream>
 #include <thread>
 
 #include "fleet/hang_watch.h"
 #include "support/command.h"
 #include "support/run_dir.h"
 #include "support/temporary_folder.h"
+#include "support/tiny_runs.h"
 
 namespace backlot {
 namespace {
@@ -32,34 +30,7 @@ CommandResult run_fleet(const fs::path& run, int items, const std::string& devic
   return run_program(fleet(run, items, devices), {.environment = environment});
 }
 
-std::vector<pid_t> children_of(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
-  std::vector<pid_t> children;
-  for (pid_t child = 0; in >> child;) children.push_back(child);
-  return children;
-}
-
-size_t pictures_in(const fs::path& run) {
-  std::error_code none;
-  size_t count = 0;
-  for (const auto& entry : fs::directory_iterator(run / "images", none))
-    count += !is_temporary_name(entry.path());
-  return count;
-}
-
-std::map<std::string, int> times_done(const fs::path& run) {
-  std::map<std::string, int> lines;
-  for (const auto& entry : fs::directory_iterator(run / "journal")) {
-    if (entry.path().extension() != ".jsonl") continue;
-    std::ifstream journal(entry.path());
-    for (std::string line; std::getline(journal, line);) {
-      const Json record = Json::parse(line, nullptr, false);
-      if (record.is_object() && record.value("status", "") == "done")
-        ++lines[record["id"].get<std::string>()];
-    }
-  }
-  return lines;
-}
+size_t pictures_in(const fs::path& run) { return files_in(run / "images"); }
 
 void expect_each_once(const fs::path& run, size_t items) {
   expect_complete(run, items);
