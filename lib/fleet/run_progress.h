@@ -30,6 +30,11 @@ class RunProgress {
   virtual void warning(const std::string& text) = 0;
   virtual void end(const RunTotals& totals) = 0;
 
+  // How far an item is: 0, 25, 50, 75 or 100, of its steps; 100 when there is a picture. A number
+  // that fell means that it was begun again. `preview` is a small PNG as a data: URI, or "".
+  virtual void item_progress(const Item&, int /*percent*/, std::string_view /*preview*/) {}
+  virtual bool wants_previews() const { return false; }
+
   // For those who keep time. Stages from here on are for these items.
   virtual void batch_begun(std::span<const Item* const>) {}
   virtual void stage_ended() {}         // the last one named, with none after it
