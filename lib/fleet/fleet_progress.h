@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fleet/devices.h"
 #include "fleet/run_progress.h"
 #include "run/journal.h"
 #include "spec/item.h"
@@ -43,6 +44,9 @@ struct WorkerView {
   std::optional<uint64_t> peak_device_bytes;                       // the most of it seen in use
   std::optional<double> temperature_c, utilisation;  // of the device; utilisation from 0 to 1
 };
+
+// What a monitor read of the worker's device.
+void note_reading(WorkerView& worker, const Device& device);
 
 // The run as a fleet knows it when it starts. A worker of a shared queue doesn't know how much
 // there is to do.
@@ -85,6 +89,9 @@ class FleetProgress {
   virtual void cache_looked_up(const Item&, bool /*hit*/) {}
 
   virtual void warning(const std::string&) {}
+
+  // A DeviceMonitor's reading, every second or so.
+  virtual void devices_read(const std::vector<Device>&) {}
 
   // At least once a second, whatever happens: for what shows passing time.
   virtual void tick() {}
@@ -129,6 +136,9 @@ class FleetProgressTee : public FleetProgress {
   }
   void warning(const std::string& text) override {
     for (auto* to : listeners_) to->warning(text);
+  }
+  void devices_read(const std::vector<Device>& devices) override {
+    for (auto* to : listeners_) to->devices_read(devices);
   }
   void tick() override {
     for (auto* to : listeners_) to->tick();
