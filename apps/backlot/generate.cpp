@@ -11,8 +11,10 @@
 #include "device_option.h"
 #include "engine/loader.h"
 #include "fleet/devices.h"
+#include "fleet/fleet_of_one.h"
 #include "fleet/runner.h"
 #include "log.h"
+#include "metrics_option.h"
 #include "progress.h"
 #include "run/report.h"
 #include "spec/fields.h"
@@ -59,6 +61,7 @@ void declare_common_options(CLI::App& app, GenerateOptions& options) {
   app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
   app.add_option("--progress", options.progress, "auto, bar, plain, json or off")
       ->check(CLI::IsMember({"auto", "bar", "plain", "json", "off"}));
+  declare_metrics_options(app, options.metrics);
   app.add_option("--trace", options.trace,
                  "write a Chrome trace: every stage and step of every picture");
   app.add_flag("--json", options.json, "print results as JSON, one object a run");
@@ -118,10 +121,14 @@ class LazyEngine {
 };
 
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engine,
-                     const GenerateOptions& options, RunProgress& progress, StopSignal& stop) {
+                     const GenerateOptions& options, RunProgress& progress, FleetMetrics& metrics,
+                     StopSignal& stop) {
   const Stopwatch watch;
   const Totals before = folder.totals();
   progress.begin(run.plan, before.items, before.done);
+  folder.for_each_record([&](const Record& record) { metrics.reuse(record); });
+  folder.add_metrics([&metrics] { return metrics.live_text(); });
+  for (const Item* item : folder.pending()) progress.item_queued(*item);
   std::exception_ptr failure;
   try {
     if (!folder.pending().empty())
@@ -220,15 +227,20 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
   const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  FleetMetrics metrics;
+  const auto server = serve_metrics(options.metrics, metrics);
+  FleetProgressTee listeners{&metrics, shown.get()};
+  FleetOfOne told(listeners, choose_device(options.device),
+                  {.previews = !options.quiet && options.progress == "json", .readings = true});
   TraceFile trace(options.trace);
-  RunTracer traced(*shown, trace.recorder());
-  RunProgress& progress = trace.wanted() ? traced : *shown;
+  RunTracer traced(told, trace.recorder());
+  RunProgress& progress = trace.wanted() ? static_cast<RunProgress&>(traced) : told;
   for (const auto& run : runs) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info,
                                        options.fresh ? Resume::start_over : Resume::from_disk);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, engine, options, progress, stop);
+      const RunTotals totals = make_items(run, folder, engine, options, progress, metrics, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {

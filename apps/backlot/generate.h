@@ -9,6 +9,7 @@
 
 #include "base/stop.h"
 #include "engine/engine.h"
+#include "metrics_option.h"
 #include "run/run_folder.h"
 #include "spec/item.h"
 #include "spec/spec.h"
@@ -20,6 +21,7 @@ struct GenerateOptions {
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
+  MetricsOptions metrics;
   int64_t batch_size = 0;
   int threads = 0;
   bool dry_run = false, fresh = false, json = false, no_metadata = false;

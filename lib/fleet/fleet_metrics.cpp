@@ -171,11 +171,9 @@ void FleetMetrics::begin(const FleetRun& run) {
 
 void FleetMetrics::end(const RunTotals&) { count_items(); }
 
-void FleetMetrics::reuse(std::span<const Record> records) {
-  for (const Record& record : records) {
-    run_->attempts.Add(run_->labels()).Increment(static_cast<double>(record.attempts));
-    if (record.status == ItemStatus::done) run_->count(record);
-  }
+void FleetMetrics::reuse(const Record& record) {
+  run_->attempts.Add(run_->labels()).Increment(static_cast<double>(record.attempts));
+  if (record.status == ItemStatus::done) run_->count(record);
 }
 
 void FleetMetrics::worker_changed(const WorkerView& worker) {

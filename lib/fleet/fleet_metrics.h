@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
 
 #include "fleet/fleet_progress.h"
@@ -18,8 +17,9 @@ class FleetMetrics : public FleetProgress {
   FleetMetrics();
   ~FleetMetrics() override;
 
-  // What earlier runs left in the run folder, after begin(): some numbers are of all runs.
-  void reuse(std::span<const Record> records);
+  // After begin(), for each record that earlier runs left in the run folder: some numbers are of
+  // all starts of a run.
+  void reuse(const Record& record);
 
   // What metrics.prom holds besides metrics_text(), which is made from the records. From any
   // thread, as long as this lives.

@@ -50,8 +50,9 @@ void FleetOfOne::stage(std::string_view name) {
   changed();
 }
 
-void FleetOfOne::step(int64_t done, int64_t total, int64_t) {
+void FleetOfOne::step(int64_t done, int64_t total, int64_t batch) {
   const std::lock_guard lock(mutex_);
+  worker_.batch = batch;
   worker_.step = done;
   worker_.steps = total;
   changed();

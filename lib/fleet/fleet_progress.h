@@ -34,6 +34,7 @@ struct WorkerView {
   WorkerState state = WorkerState::starting;
   std::string stage;                 // load, text_encode, denoise, decode; "" between batches
   int64_t step = 0, steps = 0;       // of the stage
+  int64_t batch = 0;                 // items that the steps are of
   std::vector<const Item*> in_hand;  // valid during the call
   int64_t done = 0, failed = 0;      // items, by all processes of this name
   int64_t restarts = 0;              // processes started in place of one that ended

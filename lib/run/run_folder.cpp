@@ -126,6 +126,7 @@ struct RunFolder::State {
   std::vector<std::pair<std::string, std::string>> private_paths;  // what they become
   Stopwatch since_manifest;
   double manifest_seconds = 0;  // what the last one took
+  std::function<std::string()> more_metrics;
 };
 
 void RunFolder::State::prepare(Resume resume) {
@@ -177,7 +178,8 @@ void RunFolder::State::write_manifest() {
                                  .engines = engines,
                                  .leftover = findings.leftover,
                                  .started = identity.created});
-  root.write_durably("metrics.prom", metrics_text(plan.name, records));
+  root.write_durably("metrics.prom",
+                     metrics_text(plan.name, records) + (more_metrics ? more_metrics() : ""));
   manifest_seconds = watch.seconds();
   since_manifest = Stopwatch();
 }
@@ -293,6 +295,16 @@ void RunFolder::record_done(const Item& item, const OutputFile& file, int64_t wi
 void RunFolder::record_failed(const Item& item, std::string error, Attempt attempt) {
   record(item,
          {.status = ItemStatus::failed, .error = std::move(error), .attempt = std::move(attempt)});
+}
+
+void RunFolder::for_each_record(const std::function<void(const Record&)>& look) const {
+  const std::lock_guard guard(state_->mutex);
+  for (const Record& record : state_->records) look(record);
+}
+
+void RunFolder::add_metrics(std::function<std::string()> more) {
+  const std::lock_guard guard(state_->mutex);
+  state_->more_metrics = std::move(more);
 }
 
 void RunFolder::write_manifest() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,6 +66,12 @@ class RunFolder : public ResultStore {
 
   // Adopts what is in journal/NAME.jsonl of items that are not settled yet.
   void adopt_journal(std::string_view name);
+
+  // What is known of the items, in the plan's order. `look` must not call this folder.
+  void for_each_record(const std::function<void(const Record&)>& look) const;
+
+  // From now on metrics.prom holds what `more` returns, too. It is called from any thread.
+  void add_metrics(std::function<std::string()> more);
 
   // Writes manifest.json and metrics.prom as of now. Call at the end of a run.
   void write_manifest();
