@@ -83,6 +83,7 @@ void FleetOfOne::item_recorded(const Item& item, const Record& record) {
   put_down(item);
   ++worker_.done;
   listener_.item_done(item, record);
+  listener_.worker_changed(worker_);
 }
 
 void FleetOfOne::item_failed(const Item& item, const std::string& error) {
@@ -90,6 +91,7 @@ void FleetOfOne::item_failed(const Item& item, const std::string& error) {
   put_down(item);
   ++worker_.failed;
   listener_.item_failed(item, error);
+  listener_.worker_changed(worker_);
 }
 
 void FleetOfOne::warning(const std::string& text) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <string>
 
 #include "schedulers/noise_schedule.h"
@@ -12,21 +13,37 @@ namespace backlot {
 namespace {
 
 // Latent pixels along each side of what is encoded for the fit, and of one patch of colour in it.
-constexpr int64_t patches_side = 16, patch_side = 2;
+constexpr int64_t side = 16, patch_side = 4;
 
-// [1, 3, n, n] in 0 to 1, n = patches_side: patches whose colours fill the cube evenly (the R3
-// sequence), each with a slope so that they are not all flat.
-at::Tensor colour_patches() {
+// A colour of each channel between 0 and 1 at a latent pixel: waves that cross each other.
+double wave(int64_t channel, int64_t x, int64_t y) {
+  constexpr double along_x[] = {1, -0.5, 0.7}, along_y[] = {0.5, 1, -1.3}, phase[] = {0, 1, 2};
+  const double cycles =
+      (along_x[channel] * static_cast<double>(x) + along_y[channel] * static_cast<double>(y)) /
+      (side - 1);
+  return 0.5 + 0.5 * std::sin(2 * std::numbers::pi * cycles + phase[channel]);
+}
+
+// Every other patch is white, the others have colours that fill the cube evenly (the R3 sequence),
+// with a slope in each.
+double patch(int64_t channel, int64_t x, int64_t y) {
   constexpr double steps[] = {0.8191725133961645, 0.6710436067037893, 0.5497004779019703};
-  auto colours = at::empty({1, 3, patches_side, patches_side}, at::kFloat);
+  const int64_t column = x / patch_side, row = y / patch_side;
+  if ((column + row) % 2 == 1) return 1;
+  const auto index = static_cast<double>(row * (side / patch_side) + column + 1);
+  const auto slope = static_cast<double>(x % patch_side + y % patch_side - (patch_side - 1));
+  return std::clamp(std::fmod(0.5 + index * steps[channel], 1.0) + 0.1 * slope, 0.0, 1.0);
+}
+
+// [2, 3, side, side] in 0 to 1.
+at::Tensor colours_to_fit() {
+  auto colours = at::empty({2, 3, side, side}, at::kFloat);
   auto at = colours.accessor<float, 4>();
-  for (int64_t y = 0; y < patches_side; ++y) {
-    for (int64_t x = 0; x < patches_side; ++x) {
-      const int64_t patch = y / patch_side * (patches_side / patch_side) + x / patch_side;
-      const double slope = 0.1 * static_cast<double>(x % patch_side + y % patch_side - 1);
-      for (int64_t c = 0; c < 3; ++c) {
-        const double colour = std::fmod(0.5 + static_cast<double>(patch + 1) * steps[c], 1.0);
-        at[0][c][y][x] = static_cast<float>(std::clamp(colour + slope, 0.0, 1.0));
+  for (int64_t channel = 0; channel < 3; ++channel) {
+    for (int64_t y = 0; y < side; ++y) {
+      for (int64_t x = 0; x < side; ++x) {
+        at[0][channel][y][x] = static_cast<float>(wave(channel, x, y));
+        at[1][channel][y][x] = static_cast<float>(patch(channel, x, y));
       }
     }
   }
@@ -66,7 +83,7 @@ at::Tensor estimate_original(const Json& config, const Scheduler& scheduler,
 PreviewProjection PreviewProjection::fit(const AutoencoderKL& vae, at::Device device) {
   PreviewProjection projection;
   try {
-    const auto colours = colour_patches();
+    const auto colours = colours_to_fit();
     const int64_t reduction = vae.config().reduction();
     const auto picture =
         colours.repeat_interleave(reduction, 2).repeat_interleave(reduction, 3) * 2 - 1;

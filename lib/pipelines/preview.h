@@ -23,7 +23,7 @@ at::Tensor estimate_original(const Json& config, const Scheduler& scheduler,
 // space of this kind. Fitted to each autoencoder, as their latents differ.
 class PreviewProjection {
  public:
-  // By least squares to a few coloured patches that the autoencoder encodes: less than a
+  // By least squares to two small pictures that the autoencoder encodes: less than a
   // denoising step of the models that it comes with.
   static PreviewProjection fit(const AutoencoderKL& vae, at::Device device);
 
