@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "base/text.h"
-#include "base/time.h"
 #include "command.h"
 #include "device_option.h"
 #include "fleet/devices.h"
@@ -16,7 +15,6 @@
 #include "log.h"
 #include "merge.h"
 #include "progress.h"
-#include "run/report.h"
 
 namespace backlot {
 namespace {
@@ -61,8 +59,10 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
 }
 
 FleetOptions fleet_options(const FleetRunOptions& options) {
+  std::vector<std::string> command{fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
+  if (options.progress == "json" && !options.quiet) command.push_back("--previews");
   return {.devices = chosen_devices(options.devices),
-          .command = {fs::read_symlink("/proc/self/exe").string(), "fleet-worker"},
+          .command = std::move(command),
           .threads = options.threads,
           .hang_seconds = options.hang_seconds,
           .most_together = [wish = options.batch_size](const Item&, const std::string& device,
@@ -90,35 +90,21 @@ class Fleet {
 };
 
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
-                     const FleetRunOptions& options, FleetProgress& progress) {
-  const Stopwatch watch;
-  const Totals before = folder.own_totals();
-  progress.begin({run.plan.name, before.items, before.done});
-  for (const Item* item : folder.pending()) progress.item_queued(*item);
-  std::exception_ptr failure;
-  try {
-    LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
-    if (!queue.finished()) fleet.get().run(queue);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  const Totals after = folder.own_totals();
-  const RunTotals totals{.items = after.items,
-                         .reused = before.done,
-                         .done = after.done - before.done,
-                         .failed = after.failed,
-                         .pending = after.pending + after.failed,
-                         .seconds = watch.seconds()};
-  progress.end(totals);
-  try {
-    folder.write_manifest();
-    build_report(folder.path());
-  } catch (const Error&) {
-    // What stopped the run (a full disk, say) matters more than that its summary failed too.
-    if (!failure) throw;
-  }
-  if (failure) std::rethrow_exception(failure);
-  return totals;
+                     const FleetRunOptions& options, FleetProgress& progress,
+                     FleetMetrics& metrics) {
+  return conduct_run(folder, metrics,
+                     {.begin =
+                          [&](const Totals& before) {
+                            progress.begin({run.plan.name, before.items, before.done});
+                          },
+                      .queued = [&](const Item& item) { progress.item_queued(item); },
+                      .make =
+                          [&] {
+                            LocalQueue queue(folder, target_of(run, folder, options),
+                                             options.attempts);
+                            fleet.get().run(queue);
+                          },
+                      .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
 
 ExitCode merge(const FleetRunOptions& options) {
@@ -139,8 +125,11 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
     for (const auto& run : runs) print_plan(run, options);
     return ExitCode::done;
   }
-  const auto progress = make_fleet_progress(options.quiet ? "off" : options.progress);
-  Fleet fleet(options, *progress, stop);
+  const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  FleetMetrics metrics;
+  const auto server = serve_metrics(options.metrics, metrics);
+  FleetProgressTee progress{&metrics, shown.get()};
+  Fleet fleet(options, progress, stop);
   ExitCode code = ExitCode::done;
   for (const auto& run : runs) {
     RunFolderOptions how;
@@ -149,7 +138,7 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, fleet, options, *progress);
+      const RunTotals totals = make_items(run, folder, fleet, options, progress, metrics);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {

@@ -16,6 +16,7 @@ Run declare_fleet_worker(CLI::App& app) {
   app.add_option("--name", options->settings.name, "its name in the fleet")->required();
   app.add_option("--device", options->settings.device, "cpu or cuda:N")->required();
   app.add_option("--threads", options->settings.threads, "CPU threads");
+  app.add_flag("--previews", options->settings.previews, "small pictures of what is being made");
   app.add_option("--channel", options->channel, "the descriptor of its end of the line")
       ->required();
   return [options](StopSignal& stop) {

@@ -8,8 +8,10 @@
 #include "device_option.h"
 #include "engine/loader.h"
 #include "fleet/devices.h"
+#include "fleet/fleet_of_one.h"
 #include "fleet/runner.h"
 #include "log.h"
+#include "metrics_option.h"
 #include "progress.h"
 #include "run/report.h"
 #include "spec/fields.h"
@@ -72,38 +74,21 @@ class LazyEngine {
 };
 
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engine,
-                     const GenerateOptions& options, RunProgress& progress, StopSignal& stop) {
-  const Stopwatch watch;
-  const Totals before = folder.totals();
-  progress.begin(run.plan, before.items, before.done);
-  std::exception_ptr failure;
-  try {
-    if (!folder.pending().empty())
-      run_on_one_device(engine.get(), run.plan, folder,
-                        {.precision = precision_of(options.dtype),
-                         .quantization = quantization_of(options.quantize),
-                         .batch_size = options.batch_size},
-                        progress, stop);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  const Totals after = folder.totals();
-  const RunTotals totals{.items = after.items,
-                         .reused = before.done,
-                         .done = after.done - before.done,
-                         .failed = after.failed,
-                         .pending = after.pending + after.failed,
-                         .seconds = watch.seconds()};
-  progress.end(totals);
-  try {
-    folder.write_manifest();
-    build_report(folder.path());
-  } catch (const Error&) {
-    // What stopped the run (a full disk, say) matters more than that its summary failed too.
-    if (!failure) throw;
-  }
-  if (failure) std::rethrow_exception(failure);
-  return totals;
+                     const GenerateOptions& options, RunProgress& progress, FleetMetrics& metrics,
+                     StopSignal& stop) {
+  return conduct_run(
+      folder, metrics,
+      {.begin = [&](const Totals& before) { progress.begin(run.plan, before.items, before.done); },
+       .queued = [&](const Item& item) { progress.item_queued(item); },
+       .make =
+           [&] {
+             run_on_one_device(engine.get(), run.plan, folder,
+                               {.precision = precision_of(options.dtype),
+                                .quantization = quantization_of(options.quantize),
+                                .batch_size = options.batch_size},
+                               progress, stop);
+           },
+       .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
 
 // Writes the trace whatever way the runs end: a run that failed is the one to look into.
@@ -150,16 +135,21 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
   const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  FleetMetrics metrics;
+  const auto server = serve_metrics(options.metrics, metrics);
+  FleetProgressTee listeners{&metrics, shown.get()};
+  FleetOfOne told(listeners, choose_device(options.device),
+                  {.previews = !options.quiet && options.progress == "json", .readings = true});
   TraceFile trace(options.trace);
-  RunTracer traced(*shown, trace.recorder());
-  RunProgress& progress = trace.wanted() ? traced : *shown;
+  RunTracer traced(told, trace.recorder());
+  RunProgress& progress = trace.wanted() ? static_cast<RunProgress&>(traced) : told;
   for (const auto& run : runs) {
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, engine, options, progress, stop);
+      const RunTotals totals = make_items(run, folder, engine, options, progress, metrics, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {

@@ -10,7 +10,9 @@
 
 #include "base/stop.h"
 #include "engine/engine.h"
+#include "fleet/fleet_metrics.h"
 #include "fleet/run_progress.h"
+#include "metrics_option.h"
 #include "run/run_folder.h"
 #include "spec/item.h"
 #include "spec/spec.h"
@@ -22,6 +24,7 @@ struct GenerateOptions {
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
+  MetricsOptions metrics;
   int64_t batch_size = 0;
   int threads = 0;
   std::optional<Shard> shard;  // of fleet-run
@@ -56,6 +59,18 @@ Precision precision_of(const std::string& dtype);
 Quantization quantization_of(const std::string& name);
 
 void configure_log(const GenerateOptions& options);
+
+// What is said and done in the course of a run.
+struct RunSteps {
+  std::function<void(const Totals& before)> begin;
+  std::function<void(const Item& item)> queued;  // each that is still to be made
+  std::function<void()> make;                    // called if there are any
+  std::function<void(const RunTotals& totals)> end;
+};
+
+// Takes the steps, and leaves manifest, metrics and report true, whatever stops the run. Throws
+// what `make` throws.
+RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps);
 
 // Says what the run folder's outputs of earlier runs are like.
 void report_findings(const RunFolder& folder);

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <set>
 
+#include "base/time.h"
 #include "command.h"
 #include "generate.h"
 #include "log.h"
+#include "run/report.h"
 
 namespace backlot {
 
@@ -26,6 +28,7 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
   app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
   app.add_option("--progress", options.progress, "auto, bar, plain, json or off")
       ->check(CLI::IsMember({"auto", "bar", "plain", "json", "off"}));
+  declare_metrics_options(app, options.metrics);
   app.add_flag("--json", options.json, "print results as JSON, one object a run");
   app.add_flag("-q,--quiet", options.quiet, "errors only");
   app.add_flag("-v,--verbose", options.verbose, "more detail");
@@ -69,6 +72,39 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
             fmt::format("would go into {}, as {} does", runs[i].shown_folder, options.specs[j]),
             "give one of them another name: (or --set name=…), or run them singly");
   return runs;
+}
+
+RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps) {
+  const Stopwatch watch;
+  const Totals before = folder.own_totals();
+  steps.begin(before);
+  folder.for_each_record([&](const Record& record) { metrics.reuse(record); });
+  folder.add_metrics([&metrics] { return metrics.live_text(); });
+  const auto pending = folder.pending();
+  for (const Item* item : pending) steps.queued(*item);
+  std::exception_ptr failure;
+  try {
+    if (!pending.empty()) steps.make();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const Totals after = folder.own_totals();
+  const RunTotals totals{.items = after.items,
+                         .reused = before.done,
+                         .done = after.done - before.done,
+                         .failed = after.failed,
+                         .pending = after.pending + after.failed,
+                         .seconds = watch.seconds()};
+  steps.end(totals);
+  try {
+    folder.write_manifest();
+    build_report(folder.path());
+  } catch (const Error&) {
+    // What stopped the run (a full disk, say) matters more than that its summary failed too.
+    if (!failure) throw;
+  }
+  if (failure) std::rethrow_exception(failure);
+  return totals;
 }
 
 void report_findings(const RunFolder& folder) {

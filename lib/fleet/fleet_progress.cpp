@@ -1,5 +1,7 @@
 #include "fleet/fleet_progress.h"
 
+#include <algorithm>
+
 namespace backlot {
 
 std::string_view worker_state_name(WorkerState state) {
@@ -18,6 +20,16 @@ std::string_view worker_state_name(WorkerState state) {
       return "set aside";
   }
   return "";
+}
+
+void note_reading(WorkerView& worker, const Device& device) {
+  worker.device_memory_bytes = device.memory_bytes;
+  worker.device_free_bytes = device.free_bytes;
+  if (device.memory_bytes >= device.free_bytes)
+    worker.peak_device_bytes =
+        std::max(worker.peak_device_bytes.value_or(0), device.memory_bytes - device.free_bytes);
+  worker.temperature_c = device.temperature_c;
+  worker.utilisation = device.utilisation;
 }
 
 }  // namespace backlot

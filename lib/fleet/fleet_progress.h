@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fleet/devices.h"
 #include "fleet/run_progress.h"
 #include "run/journal.h"
 #include "spec/item.h"
@@ -33,6 +34,7 @@ struct WorkerView {
   WorkerState state = WorkerState::starting;
   std::string stage;                 // load, text_encode, denoise, decode; "" between batches
   int64_t step = 0, steps = 0;       // of the stage
+  int64_t batch = 0;                 // items that the steps are of
   std::vector<const Item*> in_hand;  // valid during the call
   int64_t done = 0, failed = 0;      // items, by all processes of this name
   int64_t restarts = 0;              // processes started in place of one that ended
@@ -43,6 +45,9 @@ struct WorkerView {
   std::optional<uint64_t> peak_device_bytes;                       // the most of it seen in use
   std::optional<double> temperature_c, utilisation;  // of the device; utilisation from 0 to 1
 };
+
+// What a monitor read of the worker's device.
+void note_reading(WorkerView& worker, const Device& device);
 
 // The run as a fleet knows it when it starts. A worker of a shared queue doesn't know how much
 // there is to do.
@@ -85,6 +90,9 @@ class FleetProgress {
   virtual void cache_looked_up(const Item&, bool /*hit*/) {}
 
   virtual void warning(const std::string&) {}
+
+  // A DeviceMonitor's reading, every second or so.
+  virtual void devices_read(const std::vector<Device>&) {}
 
   // At least once a second, whatever happens: for what shows passing time.
   virtual void tick() {}
@@ -129,6 +137,9 @@ class FleetProgressTee : public FleetProgress {
   }
   void warning(const std::string& text) override {
     for (auto* to : listeners_) to->warning(text);
+  }
+  void devices_read(const std::vector<Device>& devices) override {
+    for (auto* to : listeners_) to->devices_read(devices);
   }
   void tick() override {
     for (auto* to : listeners_) to->tick();

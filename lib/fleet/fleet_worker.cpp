@@ -67,7 +67,6 @@ void FleetWorker::hand(const Work& work, const WorkQueue& queue) {
     in_hand_[item->id] = item;
   }
   process_->channel().send({{"make", std::move(list)}});
-  batch_.clear();
   batch_key_ = batch_key(*work.items.front());
   holds_ = pipeline_key(*work.items.front());
   busy_ = true;
@@ -116,9 +115,11 @@ void FleetWorker::take_in(const Json& message, WorkQueue& queue) {
     view_.stage = value;
     view_.step = view_.steps = 0;
     changed(view_.stage == "load" ? WorkerState::loading : WorkerState::working);
-  } else if (what == "begun") {
-    batch_ = value.get<std::vector<std::string>>();
-    percent_ = -1;
+  } else if (what == "progress") {
+    if (const Item* item = find(value.at(0)))
+      progress_.item_progress(*item, value.at(1), value.at(2).get_ref<const std::string&>());
+  } else if (what == "retried") {
+    if (const Item* item = find(value.at(0))) progress_.item_retried(*item, value.at(1));
   } else if (what == "settled") {
     settle(value, queue);
   } else if (what == "free") {
@@ -143,14 +144,13 @@ void FleetWorker::take_in(const Json& message, WorkQueue& queue) {
 void FleetWorker::step(const Json& numbers) {
   view_.step = numbers.at(0);
   view_.steps = numbers.at(1);
+  view_.batch = numbers.at(2);
   changed(WorkerState::working);
-  if (view_.steps <= 0) return;
-  const auto quarter = static_cast<int>(4 * view_.step / view_.steps) * 25;
-  if (quarter == percent_ || quarter >= 100) return;
-  percent_ = quarter;
-  for (const auto& id : batch_)
-    if (const auto found = in_hand_.find(id); found != in_hand_.end())
-      progress_.item_progress(*found->second, percent_, "");
+}
+
+const Item* FleetWorker::find(const std::string& id) const {
+  const auto found = in_hand_.find(id);
+  return found == in_hand_.end() ? nullptr : found->second;
 }
 
 void FleetWorker::settle(const Json& line, WorkQueue& queue) {
@@ -164,7 +164,6 @@ void FleetWorker::settle(const Json& line, WorkQueue& queue) {
   list_in_hand();
   if (record->status == ItemStatus::done) {
     ++view_.done;
-    progress_.item_progress(item, 100, "");
     progress_.item_done(item, *record);
   } else {
     ++view_.failed;
@@ -205,10 +204,12 @@ std::string FleetWorker::doing() const {
   return fmt::format("{} {} {}", kind, view_.stage, batch_key_);
 }
 
-void FleetWorker::measure() {
+void FleetWorker::measure(const Device* device) {
   if (!alive()) return;
-  view_.resident_bytes = process_->resident_bytes();
-  view_.peak_resident_bytes = std::max(view_.peak_resident_bytes, view_.resident_bytes);
+  const ProcessMemory memory = process_memory(process_->pid());
+  view_.resident_bytes = memory.resident_bytes;
+  view_.peak_resident_bytes = std::max(view_.peak_resident_bytes, memory.peak_bytes);
+  if (device) note_reading(view_, *device);
   progress_.worker_changed(view_);
 }
 
@@ -239,7 +240,6 @@ std::optional<FleetWorker::End> FleetWorker::bury(WorkQueue& queue,
   end.loss.own_fault = (!killed && !ended->by_request()) || end.loss.out_of_memory;
   process_.reset();
   in_hand_.clear();
-  batch_.clear();
   list_in_hand();
   ready_ = busy_ = false;
   holds_.clear();

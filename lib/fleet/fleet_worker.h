@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "fleet/device_monitor.h"
 #include "fleet/fleet_progress.h"
 #include "fleet/hang_watch.h"
 #include "fleet/work_queue.h"
@@ -53,8 +54,8 @@ class FleetWorker {
   // Whether it has been silent for longer than it may; why, if so.
   std::optional<std::string> hung() const;
 
-  // Readings of memory.
-  void measure();
+  // Reads the process's memory, and takes over what was read of its device.
+  void measure(const Device* device);
 
   struct End {
     std::vector<const Item*> in_hand;  // not settled, and not given back either
@@ -76,6 +77,7 @@ class FleetWorker {
   void take_in(const Json& message, WorkQueue& queue);
   void settle(const Json& line, WorkQueue& queue);
   void step(const Json& numbers);
+  const Item* find(const std::string& id) const;  // in hand
   void returned(const Json& ids, WorkQueue& queue);
   void changed(WorkerState state);
   void list_in_hand();
@@ -93,8 +95,6 @@ class FleetWorker {
   uint64_t journal_from_ = 0;             // where its part of the journal begins
   std::string holds_, batch_key_;
   std::unordered_map<std::string, const Item*> in_hand_;  // by id
-  std::vector<std::string> batch_;                        // ids of those being made just now
-  int percent_ = 0;
   std::optional<WorkerFailure> failure_;
   uint64_t kills_before_ = 0;  // by the out-of-memory killer
   Stopwatch silence_, busy_since_;

@@ -76,7 +76,8 @@ void Supervisor::tick(WorkQueue& queue) {
   if (since_tick_.seconds() < seconds_between_ticks) return;
   since_tick_ = Stopwatch();
   queue.tick();
-  for (const auto& worker : workers_) worker->measure();
+  progress_.devices_read(monitor_.read());
+  for (const auto& worker : workers_) worker->measure(monitor_.find(worker->view().device));
   progress_.tick();
 }
 

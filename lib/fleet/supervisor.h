@@ -12,6 +12,7 @@
 
 #include "base/stop.h"
 #include "base/time.h"
+#include "fleet/device_monitor.h"
 #include "fleet/fleet_progress.h"
 #include "fleet/fleet_worker.h"
 #include "fleet/hang_watch.h"
@@ -66,6 +67,7 @@ class Supervisor {
   std::vector<std::unique_ptr<FleetWorker>> workers_;
   std::map<const FleetWorker*, std::string> hung_;  // why it was killed
   std::optional<WorkerFailure> last_failure_;
+  DeviceMonitor monitor_;
   Stopwatch clock_, since_tick_;
 };
 

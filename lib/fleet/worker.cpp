@@ -16,7 +16,7 @@ namespace {
 // Carries signs of life to the supervisor, and keeps the items until nothing needs them any more.
 class Reporter : public RunProgress {
  public:
-  explicit Reporter(WorkerChannel& channel) : channel_(channel) {}
+  Reporter(WorkerChannel& channel, bool previews) : channel_(channel), previews_(previews) {}
 
   void begin(const Plan&, int64_t, int64_t) override {}
   void end(const RunTotals&) override {}
@@ -24,11 +24,15 @@ class Reporter : public RunProgress {
   void step(int64_t done, int64_t total, int64_t batch) override {
     channel_.send({{"step", {done, total, batch}}});
   }
+  void item_progress(const Item& item, int percent, std::string_view preview) override {
+    channel_.send({{"progress", {item.id, percent, preview}}});
+  }
+  bool wants_previews() const override { return previews_; }
+  void item_retried(const Item& item, const std::string& why) override {
+    channel_.send({{"retried", {item.id, why}}});
+  }
   void warning(const std::string& text) override { channel_.send({{"warning", text}}); }
   void batch_begun(std::span<const Item* const> items) override {
-    Json ids = Json::array();
-    for (const Item* item : items) ids.push_back(item->id);
-    channel_.send({{"begun", ids}});
     for (const Item* item : items) inject_fault(*item);
   }
   void item_done(const Item& item, double) override { release(item); }
@@ -54,6 +58,7 @@ class Reporter : public RunProgress {
   }
 
   WorkerChannel& channel_;
+  bool previews_;
   std::mutex mutex_;
   std::unordered_map<std::string, Item> items_;
 };
@@ -120,8 +125,8 @@ struct RunAtWork {
 
 class Worker {
  public:
-  Worker(WorkerChannel& channel, Engine& engine, StopSignal& stop)
-      : channel_(channel), stop_(stop), loaded_(engine), reporter_(channel) {}
+  Worker(WorkerChannel& channel, Engine& engine, bool previews, StopSignal& stop)
+      : channel_(channel), stop_(stop), loaded_(engine), reporter_(channel, previews) {}
 
   void work() {
     while (const auto message = channel_.receive()) {
@@ -185,8 +190,8 @@ void send_ready(WorkerChannel& channel, const Engine& engine) {
                   {"notes", device.notes}}}});
 }
 
-ExitCode work_guarded(WorkerChannel& channel, Engine& engine, StopSignal& stop) {
-  Worker worker(channel, engine, stop);
+ExitCode work_guarded(WorkerChannel& channel, Engine& engine, bool previews, StopSignal& stop) {
+  Worker worker(channel, engine, previews, stop);
   try {
     worker.work();
     if (!stop.requested()) return ExitCode::done;
@@ -204,7 +209,7 @@ ExitCode run_worker(WorkerChannel& channel, const WorkerSettings& settings,
   try {
     const auto engine = load({.device = settings.device, .threads = settings.threads});
     send_ready(channel, *engine);
-    return work_guarded(channel, *engine, stop);
+    return work_guarded(channel, *engine, settings.previews, stop);
   } catch (const StorageError& error) {
     send_failure(channel, "storage", error);
   } catch (const LoadError& error) {

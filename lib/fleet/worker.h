@@ -5,7 +5,8 @@
 //   {"make": [{item, attempts}, …]}                                       items of one batch key
 // From the worker:
 //   {"ready": {torch, device, model, memory_bytes, notes}}   after the engine was loaded
-//   {"begun": [id, …]}                                       items made together from here on
+//   {"progress": [id, percent, preview]}                     as FleetProgress::item_progress
+//   {"retried": [id, why]}                                   by itself: a smaller batch, in tiles
 //   {"stage": name}   {"step": [done, total, batch]}         signs of life
 //   {"settled": journal line}                                it is on disk
 //   {"free": null}                                           ready for the next batch
@@ -28,6 +29,7 @@ struct WorkerSettings {
   std::string name;    // "cpu-0"
   std::string device;  // "cpu", "cuda:1"
   int threads = 0;     // of the CPU; 0: as many as may be used
+  bool previews = false;
 };
 
 // Works until the supervisor sends no more, or until a stop is asked for. `load` makes the engine.

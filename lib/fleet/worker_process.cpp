@@ -136,13 +136,6 @@ std::vector<std::string> WorkerProcess::read_errors() {
   return lines;
 }
 
-uint64_t WorkerProcess::resident_bytes() const {
-  std::ifstream statm(fmt::format("/proc/{}/statm", pid_));
-  uint64_t total = 0, resident = 0;
-  if (!(statm >> total >> resident)) return 0;
-  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
 uint64_t out_of_memory_kills() {
   return counted_in("/proc/vmstat", "oom_kill") +
          counted_in("/sys/fs/cgroup/memory.events", "oom_kill");

@@ -47,8 +47,6 @@ class WorkerProcess {
   std::vector<std::string> read_errors();
   const std::string& last_words() const { return last_words_; }
 
-  uint64_t resident_bytes() const;  // 0 if it is gone
-
  private:
   struct Started;
   explicit WorkerProcess(Started started);

@@ -9,6 +9,7 @@
 #include "models/autoencoder_kl.h"
 #include "models/unet_2d_condition.h"
 #include "pipelines/picture.h"
+#include "pipelines/preview.h"
 #include "pipelines/prompt_encoder.h"
 #include "pipelines/step_graphs.h"
 #include "schedulers/scheduler.h"
@@ -57,6 +58,7 @@ class SdxlPipeline final : public ImagePipeline {
                      uint64_t run, std::span<at::Tensor> deep) const;
   at::Tensor predict_recorded(const at::Tensor& input, const UNetConditioning& conditioning,
                               int64_t call, uint64_t run) const;
+  void show_previews(const at::Tensor& latents, const Indices& items, Progress& progress) const;
   at::Tensor decode_together(const at::Tensor& z) const;
   void decode(const at::Tensor& latents, bool tiled, int64_t total, InFlight& pictures,
               Progress& progress) const;
@@ -64,8 +66,9 @@ class SdxlPipeline final : public ImagePipeline {
 
   SdxlParts parts_;
   LatentsObserver observer_;
-  std::unique_ptr<StepGraphs> graphs_;  // where the denoiser is recorded
-  mutable uint64_t runs_ = 0;           // of denoise()
+  std::unique_ptr<StepGraphs> graphs_;                 // where the denoiser is recorded
+  mutable uint64_t runs_ = 0;                          // of denoise()
+  mutable std::optional<PreviewProjection> previews_;  // made when the first one is wanted
 };
 
 }  // namespace backlot

@@ -91,6 +91,7 @@ struct RunFolder::State {
   Stopwatch since_manifest;
   double manifest_seconds = 0;  // what the last one took
   std::optional<int64_t> manifest_modified;
+  std::function<std::string()> more_metrics;
 };
 
 void RunFolder::State::identify(Resume resume) {
@@ -170,7 +171,8 @@ void RunFolder::State::write_manifest_alone() {
                                  .engines = engines,
                                  .leftover = findings.leftover,
                                  .started = identity.created});
-  root.write_durably("metrics.prom", metrics_text(plan.name, records));
+  root.write_durably("metrics.prom",
+                     metrics_text(plan.name, records) + (more_metrics ? more_metrics() : ""));
   manifest_seconds = watch.seconds();
   manifest_modified = root.modified("manifest.json");
   since_manifest = Stopwatch();
@@ -338,6 +340,16 @@ void RunFolder::record_done(const Item& item, const OutputFile& file, int64_t wi
 void RunFolder::record_failed(const Item& item, std::string error, Attempt attempt) {
   record(item,
          {.status = ItemStatus::failed, .error = std::move(error), .attempt = std::move(attempt)});
+}
+
+void RunFolder::for_each_record(const std::function<void(const Record&)>& look) const {
+  const std::lock_guard guard(state_->mutex);
+  for (const Record& record : state_->records) look(record);
+}
+
+void RunFolder::add_metrics(std::function<std::string()> more) {
+  const std::lock_guard guard(state_->mutex);
+  state_->more_metrics = std::move(more);
 }
 
 void RunFolder::write_manifest() {

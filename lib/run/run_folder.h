@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -107,6 +108,12 @@ class RunFolder : public ResultStore {
 
   // The item's state, as the manifest would show it now.
   Record record_of(const Item& item) const;
+
+  // What is known of the items, in the plan's order. `look` must not call this folder.
+  void for_each_record(const std::function<void(const Record&)>& look) const;
+
+  // From now on metrics.prom holds what `more` returns, too. It is called from any thread.
+  void add_metrics(std::function<std::string()> more);
 
   // Writes manifest.json and metrics.prom as of now; a shard reads the others' journals first. Call
   // at the end of a run.
