@@ -34,7 +34,12 @@ constexpr Command command_table[] = {
      "backlot health --json", declare_health},
     {"models", "what a model folder holds: list, show, check, tokenize",
      "backlot models show models/pocket-xl", declare_models},
-    {"report", "build a run's report.html again", "backlot report out/demo", declare_report},
+    {"report", "build a run's report.html again, or merge shards into one run",
+     "backlot report out/demo\n"
+     "  backlot report shard-1 shard-2 shard-3 -o merged",
+     declare_report,
+     "exit codes: 0 written, 1 merged but items are missing or failed, 2 wrong command line,\n"
+     "            3 no run folder, other plans, not writable"},
     {"completion", "print a completion script for bash or zsh", "source <(backlot completion bash)",
      declare_completion},
     {"fleet-worker", "one worker of fleet-run, which starts it", "", declare_fleet_worker, nullptr,
