@@ -77,8 +77,11 @@ class Fleet {
  public:
   Fleet(const FleetRunOptions& options, FleetProgress& progress, const StopSignal& stop)
       : options_(fleet_options(options)), progress_(progress), stop_(stop) {}
-  Supervisor& get() {
-    if (!supervisor_) supervisor_.emplace(options_, progress_, stop_);
+  Supervisor& get(const RunFolder& folder) {
+    if (!supervisor_) {
+      options_.inherited = folder.lock_fd();
+      supervisor_.emplace(options_, progress_, stop_);
+    }
     return *supervisor_;
   }
 
@@ -102,7 +105,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
                           [&] {
                             LocalQueue queue(folder, target_of(run, folder, options),
                                              options.attempts);
-                            fleet.get().run(queue);
+                            fleet.get(folder).run(queue);
                           },
                       .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }

@@ -32,8 +32,8 @@ Json run_json(const RunTarget& run, const std::string& worker) {
 }  // namespace
 
 FleetWorker::FleetWorker(std::string name, std::string device, std::vector<std::string> command,
-                         FleetProgress& progress, HangWatch& hangs)
-    : command_(std::move(command)), progress_(progress), hangs_(hangs) {
+                         int inherited, FleetProgress& progress, HangWatch& hangs)
+    : command_(std::move(command)), inherited_(inherited), progress_(progress), hangs_(hangs) {
   view_.name = std::move(name);
   view_.device = std::move(device);
 }
@@ -41,7 +41,7 @@ FleetWorker::FleetWorker(std::string name, std::string device, std::vector<std::
 void FleetWorker::start() {
   if (view_.state != WorkerState::starting) ++view_.restarts;
   kills_before_ = out_of_memory_kills();
-  process_ = std::make_unique<WorkerProcess>(command_);
+  process_ = std::make_unique<WorkerProcess>(command_, inherited_);
   ready_ = busy_ = asked_ = false;
   run_.reset();
   holds_.clear();

@@ -27,8 +27,8 @@ struct WorkerFailure {
 
 class FleetWorker {
  public:
-  // `command` starts the process, see WorkerProcess. The references must outlive it.
-  FleetWorker(std::string name, std::string device, std::vector<std::string> command,
+  // `command` and `inherited`: see WorkerProcess. The references must outlive it.
+  FleetWorker(std::string name, std::string device, std::vector<std::string> command, int inherited,
               FleetProgress& progress, HangWatch& hangs);
 
   const std::string& name() const { return view_.name; }
@@ -87,6 +87,7 @@ class FleetWorker {
 
   WorkerView view_;
   std::vector<std::string> command_;
+  int inherited_;
   FleetProgress& progress_;
   HangWatch& hangs_;
   std::unique_ptr<WorkerProcess> process_;

@@ -46,8 +46,8 @@ Supervisor::Supervisor(FleetOptions options, FleetProgress& progress, const Stop
     command.insert(command.end(),
                    {"--name", names[i], "--device", options_.devices[i], "--threads",
                     std::to_string(options_.threads > 0 ? options_.threads : share)});
-    workers_.push_back(std::make_unique<FleetWorker>(names[i], options_.devices[i],
-                                                     std::move(command), progress_, hangs_));
+    workers_.push_back(std::make_unique<FleetWorker>(
+        names[i], options_.devices[i], std::move(command), options_.inherited, progress_, hangs_));
     workers_.back()->start();
   }
 }

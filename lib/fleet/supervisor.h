@@ -24,6 +24,7 @@ struct FleetOptions {
   std::vector<std::string> devices;  // one worker each; several may share a device
   std::vector<std::string> command;  // starts a worker, but for --name, --device and --threads
   int threads = 0;                   // of each worker on the CPU; 0: they share what there is
+  int inherited = -1;                // a descriptor that workers keep open, see WorkerProcess
   double hang_seconds = 900;         // silence that is never borne, see HangWatch
   // How many pictures like this fit together into what the device's memory leaves each worker.
   std::function<int64_t(const Item& item, const std::string& device, int64_t sharing)>

@@ -24,7 +24,7 @@ constexpr size_t most_last_words = 300;
 // In the child, between fork and exec: only what is safe there. `program` and `argv` were made
 // before.
 [[noreturn]] void become(const char* program, char* const* argv, int channel, int errors,
-                         pid_t parent) {
+                         int inherited, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);  // it died before the line above
   ::setpgid(0, 0);
@@ -33,6 +33,7 @@ constexpr size_t most_last_words = 300;
   ::dup2(nothing, STDOUT_FILENO);
   ::dup2(errors, STDERR_FILENO);
   ::fcntl(channel, F_SETFD, 0);
+  if (inherited >= 0) ::fcntl(inherited, F_SETFD, 0);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -61,7 +62,7 @@ struct WorkerProcess::Started {
   pid_t pid;
 };
 
-WorkerProcess::Started WorkerProcess::start(std::vector<std::string> command) {
+WorkerProcess::Started WorkerProcess::start(std::vector<std::string> command, int inherited) {
   auto [ours, theirs] = socket_pair();
   auto [read_errors, write_errors] = error_pipe();
   command.insert(command.end(), {"--channel", std::to_string(theirs.get())});
@@ -72,7 +73,8 @@ WorkerProcess::Started WorkerProcess::start(std::vector<std::string> command) {
   const pid_t pid = ::fork();
   if (pid < 0) throw_errno(command.front(), "start a worker", errno);
   if (pid == 0)
-    become(command.front().c_str(), argv.data(), theirs.get(), write_errors.get(), parent);
+    become(command.front().c_str(), argv.data(), theirs.get(), write_errors.get(), inherited,
+           parent);
   return {std::move(ours), std::move(read_errors), pid};
 }
 
@@ -96,8 +98,8 @@ std::string ProcessEnd::text(const std::string& last_words) const {
   return out;
 }
 
-WorkerProcess::WorkerProcess(std::vector<std::string> command)
-    : WorkerProcess(start(std::move(command))) {}
+WorkerProcess::WorkerProcess(std::vector<std::string> command, int inherited)
+    : WorkerProcess(start(std::move(command), inherited)) {}
 
 WorkerProcess::WorkerProcess(Started started)
     : channel_(std::move(started.channel)),

@@ -26,8 +26,9 @@ class WorkerProcess {
   // Starts `command`, whose first word is the program; "--channel N" is added, N being the
   // descriptor of the worker's end. The worker is killed when this process ends, however it ends:
   // start it from a thread that lives as long as the process. It has a process group of its own, so
-  // that what a terminal signals reaches the supervisor alone. Throws EnvironmentError.
-  explicit WorkerProcess(std::vector<std::string> command);
+  // that what a terminal signals reaches the supervisor alone. It keeps `inherited`, a descriptor,
+  // open until it ends (RunFolder::lock_fd; -1 for none). Throws EnvironmentError.
+  WorkerProcess(std::vector<std::string> command, int inherited);
   ~WorkerProcess();  // kills it if it still runs
   WorkerProcess(const WorkerProcess&) = delete;
   WorkerProcess& operator=(const WorkerProcess&) = delete;
@@ -50,7 +51,7 @@ class WorkerProcess {
  private:
   struct Started;
   explicit WorkerProcess(Started started);
-  static Started start(std::vector<std::string> command);
+  static Started start(std::vector<std::string> command, int inherited);
 
   PollChannel channel_;
   UniqueFd errors_, end_fd_;

@@ -91,6 +91,7 @@ ExitCode run(const std::vector<std::string>& words, StopSignal& stop) {
   FleetOptions options;
   options.devices = split(words.at(2), ',');
   options.command = {fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
+  options.inherited = run.lock_fd();
   options.most_together = [](const Item&, const std::string&, int64_t) { return 4; };
   if (const char* seconds = std::getenv("FLEET_FAKE_HANG"))
     options.hang_seconds = std::atof(seconds);
