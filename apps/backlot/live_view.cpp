@@ -45,7 +45,10 @@ Cell doing(const WorkerView& worker) {
       break;
   }
   std::string text = worker.stage.empty() ? "working" : worker.stage;
-  if (worker.steps > 0) text += fmt::format(" {}/{}", worker.step, worker.steps);
+  if (worker.steps > 0) {
+    const auto steps = std::to_string(worker.steps);
+    text += fmt::format(" {:>{}}/{}", worker.step, steps.size(), steps);
+  }
   if (worker.batch > 1) text += fmt::format(" ×{}", worker.batch);
   return {text, Colour::green};
 }

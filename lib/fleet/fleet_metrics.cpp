@@ -152,7 +152,8 @@ class FleetMetrics::Everything : public prometheus::Collectable {
   std::shared_ptr<Run> run_;
 };
 
-FleetMetrics::FleetMetrics() : everything_(std::make_shared<Everything>()) {}
+FleetMetrics::FleetMetrics()
+    : everything_(std::make_shared<Everything>()), run_(std::make_shared<Run>(FleetRun())) {}
 FleetMetrics::~FleetMetrics() = default;
 
 std::string FleetMetrics::live_text() const {

@@ -46,7 +46,7 @@ class FleetMetrics : public FleetProgress {
   void count_items();
 
   std::shared_ptr<Everything> everything_;
-  std::shared_ptr<Run> run_;  // null before begin()
+  std::shared_ptr<Run> run_;  // before begin() one that nobody sees
 };
 
 }  // namespace backlot

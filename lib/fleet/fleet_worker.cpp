@@ -119,7 +119,7 @@ void FleetWorker::take_in(const Json& message, WorkQueue& queue) {
     if (const Item* item = find(value.at(0)))
       progress_.item_progress(*item, value.at(1), value.at(2).get_ref<const std::string&>());
   } else if (what == "retried") {
-    if (const Item* item = find(value.at(0))) progress_.item_retried(*item, value.at(1));
+    retried(value);
   } else if (what == "settled") {
     settle(value, queue);
   } else if (what == "free") {
@@ -146,6 +146,15 @@ void FleetWorker::step(const Json& numbers) {
   view_.steps = numbers.at(1);
   view_.batch = numbers.at(2);
   changed(WorkerState::working);
+}
+
+// By the worker itself, in whose hands it stays.
+void FleetWorker::retried(const Json& news) {
+  const Item* item = find(news.at(0));
+  if (!item) return;
+  progress_.item_retried(*item, news.at(1));
+  progress_.item_queued(*item);
+  progress_.item_started(*item, view_);
 }
 
 const Item* FleetWorker::find(const std::string& id) const {
@@ -179,6 +188,7 @@ void FleetWorker::returned(const Json& ids, WorkQueue& queue) {
     const Item& item = *found->second;
     in_hand_.erase(found);
     progress_.item_retried(item, name() + " gave it back");
+    progress_.item_queued(item);
     queue.give_back(item);
   }
   list_in_hand();

@@ -77,6 +77,7 @@ class FleetWorker {
   void take_in(const Json& message, WorkQueue& queue);
   void settle(const Json& line, WorkQueue& queue);
   void step(const Json& numbers);
+  void retried(const Json& news);
   const Item* find(const std::string& id) const;  // in hand
   void returned(const Json& ids, WorkQueue& queue);
   void changed(WorkerState state);

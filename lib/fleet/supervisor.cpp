@@ -165,10 +165,12 @@ void Supervisor::take_loss(FleetWorker& worker, const FleetWorker::End& end, Wor
   const auto given_up = queue.lost(end.in_hand, end.loss);
   for (const Item* item : end.in_hand) {
     const auto gone = std::ranges::find(given_up, item, &GivenUp::item);
-    if (gone == given_up.end())
-      progress_.item_retried(*item, worker.name() + " " + end.loss.reason);
-    else
+    if (gone != given_up.end()) {
       progress_.item_failed(*item, gone->reason);
+      continue;
+    }
+    progress_.item_retried(*item, worker.name() + " " + end.loss.reason);
+    progress_.item_queued(*item);
   }
 }
 
