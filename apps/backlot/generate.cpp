@@ -11,6 +11,7 @@
 #include "fleet/runner.h"
 #include "log.h"
 #include "progress.h"
+#include "run/cached_results.h"
 #include "run/report.h"
 #include "spec/fields.h"
 
@@ -41,6 +42,7 @@ void declare_own_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
       ->check(CLI::Range(1, 4096));
+  declare_cache_options(app, options.cache, "--cache-dir");
   app.add_option("--trace", options.trace,
                  "write a Chrome trace: every stage and step of every picture");
 }
@@ -48,6 +50,7 @@ void declare_own_options(CLI::App& app, GenerateOptions& options) {
 void check_options(const GenerateOptions& options) {
   check_run_options(options);
   check_device_name(options.device);
+  check_cache_options(options.cache);
   if (options.dry_run && !options.trace.empty())
     throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
 }
@@ -71,19 +74,36 @@ class LazyEngine {
   std::optional<LoadedPipeline> loaded_;
 };
 
+int64_t take_cached(const PreparedRun& run, RunFolder& folder, ResultCache& cache,
+                    const GenerateOptions& options, RunProgress& progress, StopSignal& stop) {
+  const MadeWith way = made_with(choose_device(options.device), options.dtype, options.quantize);
+  return take_from_cache(
+      folder, run.plan.output, cache, std::span(&way, 1),
+      [&](const Item& item, const Record* hit) {
+        if (hit) progress.item_done(item, hit->attempt.seconds());
+      },
+      [&] { return stop.requested(); });
+}
+
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engine,
-                     const GenerateOptions& options, RunProgress& progress, StopSignal& stop) {
+                     ResultCache* cache, const GenerateOptions& options, RunProgress& progress,
+                     StopSignal& stop) {
   const Stopwatch watch;
   const Totals before = folder.totals();
   progress.begin(run.plan, before.items, before.done);
+  int64_t cached = 0;
   std::exception_ptr failure;
   try {
-    if (!folder.pending().empty())
-      run_on_one_device(engine.get(), run.plan, folder,
-                        {.precision = precision_of(options.dtype),
-                         .quantization = quantization_of(options.quantize),
-                         .batch_size = options.batch_size},
-                        progress, stop);
+    if (cache) cached = take_cached(run, folder, *cache, options, progress, stop);
+    if (!folder.pending().empty()) {
+      if (stop.requested()) throw Interrupted();
+      MakingOptions making;
+      making.precision = precision_of(options.dtype);
+      making.quantization = quantization_of(options.quantize);
+      making.batch_size = options.batch_size;
+      making.cache = cache;
+      run_on_one_device(engine.get(), run.plan, folder, making, progress, stop);
+    }
   } catch (...) {
     failure = std::current_exception();
   }
@@ -91,6 +111,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
   const RunTotals totals{.items = after.items,
                          .reused = before.done,
                          .done = after.done - before.done,
+                         .cached = cached,
                          .failed = after.failed,
                          .pending = after.pending + after.failed,
                          .seconds = watch.seconds()};
@@ -147,6 +168,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   }
   check_device(options.device);
   insist_on_quantization(quantization_of(options.quantize), choose_device(options.device));
+  const auto cache = open_cache(options.cache);
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
   const auto shown = make_progress(options.quiet ? "off" : options.progress);
@@ -159,7 +181,8 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, engine, options, progress, stop);
+      const RunTotals totals =
+          make_items(run, folder, engine, cache.get(), options, progress, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/stop.h"
+#include "cache_option.h"
 #include "engine/engine.h"
 #include "fleet/run_progress.h"
 #include "run/run_folder.h"
@@ -22,6 +23,8 @@ struct GenerateOptions {
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
+  std::string quota, min_free;  // sizes as given; "" for none
+  CacheOptions cache;
   int64_t batch_size = 0;
   int threads = 0;
   std::optional<Shard> shard;  // of fleet-run
@@ -52,6 +55,7 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options);
 // The options that generate and fleet-run share, and what is wrong with their values (UsageError).
 void declare_run_options(CLI::App& app, GenerateOptions& options);
 void check_run_options(const GenerateOptions& options);
+SpaceLimits space_limits_of(const GenerateOptions& options);
 Precision precision_of(const std::string& dtype);
 Quantization quantization_of(const std::string& name);
 

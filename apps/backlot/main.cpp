@@ -34,6 +34,11 @@ constexpr Command command_table[] = {
      "backlot health --json", declare_health},
     {"models", "what a model folder holds: list, show, check, tokenize",
      "backlot models show models/pocket-xl", declare_models},
+    {"cache", "a folder of finished outputs: stats, clear, verify",
+     "backlot cache verify ~/.cache/backlot", declare_cache,
+     "exit codes: 0 done, 1 verify found damaged entries, 2 wrong command line, 3 no such cache "
+     "or\n"
+     "            it can't be read or written"},
     {"report", "build a run's report.html again", "backlot report out/demo", declare_report},
     {"completion", "print a completion script for bash or zsh", "source <(backlot completion bash)",
      declare_completion},

@@ -85,6 +85,7 @@ class Counting : public RunProgress {
   std::string summary(const RunTotals& t) const {
     std::string line = fmt::format("{}: {} of {} done", name_, t.done + t.reused, t.items);
     if (t.reused > 0) line += fmt::format(" ({} from before)", t.reused);
+    if (t.cached > 0) line += fmt::format(" ({} from the cache)", t.cached);
     if (t.failed > 0) line += fmt::format(", {} failed", t.failed);
     if (t.pending > t.failed) line += fmt::format(", {} not made", t.pending - t.failed);
     return line + fmt::format(", in {}", t.seconds < 10 ? fmt::format("{:.1f}s", t.seconds)
@@ -166,6 +167,7 @@ class JsonProgress : public Counting {
            {"items", t.items},
            {"reused", t.reused},
            {"done", t.done},
+           {"cached", t.cached},
            {"failed", t.failed},
            {"pending", t.pending},
            {"seconds", t.seconds}});

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/units.h"
 #include "command.h"
 #include "generate.h"
 #include "log.h"
@@ -21,6 +22,10 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
                  "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures");
   app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--quota", options.quota,
+                 "stop before the run folder's outputs take more than this, e.g. 50GB");
+  app.add_option("--min-free", options.min_free,
+                 "stop before less than this is free on the disk (else 1 % of it, at most 512MiB)");
   app.add_flag("--dry-run", options.dry_run, "say what would be made and what memory it takes");
   app.add_flag("--fresh", options.fresh, "start over: remove what an earlier run made");
   app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
@@ -37,6 +42,21 @@ void check_run_options(const GenerateOptions& options) {
   if (quantization_of(options.quantize) == Quantization::int8 && options.dtype == "float16")
     throw UsageError("--quantize int8", "does not go with --dtype float16",
                      "give --dtype bfloat16 or float32");
+  space_limits_of(options);
+}
+
+SpaceLimits space_limits_of(const GenerateOptions& options) {
+  const auto size = [](const char* option, const std::string& text) -> std::optional<uint64_t> {
+    if (text.empty()) return std::nullopt;
+    if (const auto bytes = parse_bytes(text)) return bytes;
+    throw UsageError(fmt::format("{} {}", option, text), "is no size",
+                     "give a number of bytes, or a size such as 50GB or 50GiB");
+  };
+  SpaceLimits limits;
+  limits.quota = size("--quota", options.quota);
+  // Nothing at all may be wanted of the disk, but not of a run.
+  limits.min_free = options.min_free == "0" ? 0 : size("--min-free", options.min_free);
+  return limits;
 }
 
 Precision precision_of(const std::string& dtype) {
@@ -98,6 +118,7 @@ void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
                     {"items", totals.items},
                     {"reused", totals.reused},
                     {"done", totals.done},
+                    {"cached", totals.cached},
                     {"failed", totals.failed},
                     {"seconds", totals.seconds}}
                    .dump());

@@ -193,7 +193,7 @@ void BatchMaker::hand_over(const Item& item, ImageResult result, Attempt attempt
   for (const auto& warning : attempt.warnings)
     progress_.warning(fmt::format("{}: {}", item.output, warning));
   writer_.submit(
-      {&item, std::move(result.picture), std::move(attempt), std::move(result.delivery)});
+      {&item, std::move(result.picture), std::move(attempt), std::move(result.delivery), tiled});
 }
 
 void BatchMaker::fail(const std::vector<const Item*>& batch, const std::string& error,
@@ -202,6 +202,24 @@ void BatchMaker::fail(const std::vector<const Item*>& batch, const std::string& 
     store_.record_failed(*item, error, attempt);
     progress_.item_failed(*item, error);
   }
+}
+
+// Once the item is done: whatever becomes of the cache, the run has its output.
+void BatchMaker::put_into_cache(const FinishedPicture& finished, std::string bytes,
+                                const OutputFile& file) {
+  // Decoded in tiles for want of memory it has slightly other pixels than were asked for.
+  if (!options_.cache || finished.changed_for_memory) return;
+  MadeWith how;
+  how.device = device_.name.substr(0, device_.name.find(':'));
+  how.dtype = finished.attempt.dtype;
+  how.quantization = finished.attempt.quantization;
+  CachedOutput output;
+  output.bytes = std::move(bytes);
+  output.sha256 = file.sha256;
+  output.width = finished.picture.width;
+  output.height = finished.picture.height;
+  output.attempt = finished.attempt;
+  options_.cache->put(cache_key(*finished.item, output_, how, options_.cache->version()), output);
 }
 
 void BatchMaker::write(FinishedPicture finished) {
@@ -224,12 +242,13 @@ void BatchMaker::write(FinishedPicture finished) {
       note_seconds(finished.attempt, delivered.seconds);
     }
     const Stopwatch watch;
-    const std::string bytes = encode_picture(
+    std::string bytes = encode_picture(
         finished.picture, format, output_.metadata ? describe_picture(record) : PictureMetadata{});
     const OutputFile file = store_.write_output(item, bytes);
     finished.attempt.write = watch.seconds();
     store_.record_done(item, file, finished.picture.width, finished.picture.height,
                        finished.attempt);
+    put_into_cache(finished, std::move(bytes), file);
     progress_.item_done(item, finished.attempt.seconds());
   } catch (const ItemError& error) {
     fail({&item}, problem_of(error), finished.attempt);

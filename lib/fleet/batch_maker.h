@@ -12,6 +12,7 @@
 #include "fleet/loaded_pipeline.h"
 #include "fleet/output_writer.h"
 #include "fleet/run_progress.h"
+#include "run/result_cache.h"
 #include "run/result_store.h"
 #include "spec/item.h"
 
@@ -21,6 +22,8 @@ struct MakingOptions {
   Precision precision = Precision::automatic;
   Quantization quantization = Quantization::none;
   int64_t batch_size = 0;  // 0: as many as fit
+  // Where what is made is put, besides the store; nothing is taken from it. Must outlive the maker.
+  ResultCache* cache = nullptr;
 };
 
 // Failed items are recorded, not thrown. Everything throws LoadError (a model), EnvironmentError
@@ -53,6 +56,7 @@ class BatchMaker {
   void hand_over(const Item& item, ImageResult result, Attempt attempt, bool tiled);
   void fail(const std::vector<const Item*>& batch, const std::string& error, Attempt attempt);
   void write(FinishedPicture finished);
+  void put_into_cache(const FinishedPicture& finished, std::string bytes, const OutputFile& file);
 
   LoadedPipeline& loaded_;
   Engine& engine_;

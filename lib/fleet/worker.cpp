@@ -75,10 +75,12 @@ auto as_storage(Write write) {
 
 class GuardedStore : public ResultStore {
  public:
-  GuardedStore(const fs::path& folder, const std::string& journal,
+  GuardedStore(const fs::path& folder, const std::string& journal, SpaceLimits limits,
                std::function<void(const Record&)> recorded)
       : store_(as_storage(
-            [&] { return std::make_unique<WorkerStore>(folder, journal, std::move(recorded)); })) {}
+            [&] { return std::make_unique<WorkerStore>(folder, journal, std::move(recorded)); })) {
+    as_storage([&] { store_->limit_space(limits); });
+  }
 
   void expect(const Item& item, int64_t attempts) { store_->expect(item, attempts); }
   OutputFile write_output(const Item& item, std::string_view bytes) const override {
@@ -103,17 +105,20 @@ class GuardedStore : public ResultStore {
 struct RunAtWork {
   RunAtWork(const Json& run, LoadedPipeline& loaded, Reporter& reporter, WorkerChannel& channel,
             const StopSignal& stop)
-      : store(run.at("folder").get<std::string>(), run.at("journal"),
+      : output(output_settings_from_json(run.at("output"))),
+        store(run.at("folder").get<std::string>(), run.at("journal"),
+              {output.quota, output.min_free},
               [&channel](const Record& record) {
                 channel.send({{"settled", to_json(record)}});
               }),
         maker(
-            loaded, output_settings_from_json(run.at("output")), store,
+            loaded, output, store,
             {.precision = precision_named(run.at("dtype").get<std::string>()).value(),
              .quantization = quantization_named(run.at("quantization").get<std::string>()).value(),
              .batch_size = run.at("batch_size")},
             reporter, stop) {}
 
+  OutputSettings output;
   GuardedStore store;
   BatchMaker maker;
 };
