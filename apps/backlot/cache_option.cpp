@@ -58,6 +58,11 @@ std::unique_ptr<ResultCache> open_cache(const CacheOptions& options) {
                                        [](const std::string& text) { log_warning(text); });
 }
 
+std::optional<CacheTarget> cache_target(const CacheOptions& options) {
+  if (options.folder.empty()) return std::nullopt;
+  return CacheTarget{fs::absolute(options.folder).lexically_normal(), limits_of(options), version};
+}
+
 MadeWith made_with(const std::string& device, const std::string& dtype,
                    const std::string& quantize) {
   MadeWith how;

@@ -3,8 +3,10 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "fleet/work_queue.h"
 #include "run/result_cache.h"
 
 namespace backlot {
@@ -22,6 +24,9 @@ void check_cache_options(const CacheOptions& options);
 // The cache, or null if none was asked for. Its troubles become warnings. Throws as
 // check_cache_options, and EnvironmentError as ResultCache does.
 std::unique_ptr<ResultCache> open_cache(const CacheOptions& options);
+
+// The same for workers that open it themselves.
+std::optional<CacheTarget> cache_target(const CacheOptions& options);
 
 // How `device` ("cpu", "cuda:1") makes outputs with these --dtype and --quantize, found out without
 // an engine.

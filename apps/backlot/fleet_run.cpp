@@ -16,6 +16,7 @@
 #include "log.h"
 #include "merge.h"
 #include "progress.h"
+#include "run/cached_results.h"
 #include "run/report.h"
 
 namespace backlot {
@@ -57,6 +58,7 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
   target->dtype = options.dtype;
   target->quantization = options.quantize;
   target->batch_size = options.batch_size;
+  target->cache = cache_target(options.cache);
   return target;
 }
 
@@ -89,14 +91,35 @@ class Fleet {
   std::optional<Supervisor> supervisor_;
 };
 
-RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
-                     const FleetRunOptions& options, FleetProgress& progress) {
+// Made as any of the fleet's devices would make it.
+int64_t take_cached(const PreparedRun& run, RunFolder& folder, ResultCache& cache,
+                    const FleetRunOptions& options, FleetProgress& progress,
+                    const StopSignal& stop) {
+  std::vector<MadeWith> ways;
+  for (const auto& device : chosen_devices(options.devices)) {
+    MadeWith way = made_with(device, options.dtype, options.quantize);
+    if (std::ranges::find(ways, way) == ways.end()) ways.push_back(std::move(way));
+  }
+  return take_from_cache(
+      folder, run.plan.output, cache, ways,
+      [&](const Item& item, const Record* hit) {
+        progress.cache_looked_up(item, hit != nullptr);
+        if (hit) progress.item_done(item, *hit);
+      },
+      [&] { return stop.requested(); });
+}
+
+RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, ResultCache* cache,
+                     const FleetRunOptions& options, FleetProgress& progress,
+                     const StopSignal& stop) {
   const Stopwatch watch;
   const Totals before = folder.own_totals();
   progress.begin({run.plan.name, before.items, before.done});
-  for (const Item* item : folder.pending()) progress.item_queued(*item);
+  int64_t cached = 0;
   std::exception_ptr failure;
   try {
+    if (cache) cached = take_cached(run, folder, *cache, options, progress, stop);
+    for (const Item* item : folder.pending()) progress.item_queued(*item);
     LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
     if (!queue.finished()) fleet.get().run(queue);
   } catch (...) {
@@ -106,6 +129,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
   const RunTotals totals{.items = after.items,
                          .reused = before.done,
                          .done = after.done - before.done,
+                         .cached = cached,
                          .failed = after.failed,
                          .pending = after.pending + after.failed,
                          .seconds = watch.seconds()};
@@ -140,6 +164,7 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
     return ExitCode::done;
   }
   const auto progress = make_fleet_progress(options.quiet ? "off" : options.progress);
+  const auto cache = open_cache(options.cache);
   Fleet fleet(options, *progress, stop);
   ExitCode code = ExitCode::done;
   for (const auto& run : runs) {
@@ -149,7 +174,8 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, fleet, options, *progress);
+      const RunTotals totals =
+          make_items(run, folder, fleet, cache.get(), options, *progress, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {
@@ -183,6 +209,7 @@ Run declare_fleet_run(CLI::App& app) {
                  "each their own");
   app.add_option("--merge", options->merge,
                  "put the run folders of shards together, as the run folder --output");
+  declare_cache_options(app, options->cache, "--cache,--cache-dir");
   declare_run_options(app, *options);
   return [options](StopSignal& stop) { return fleet_run(*options, stop); };
 }

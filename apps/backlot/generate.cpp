@@ -50,7 +50,6 @@ void declare_own_options(CLI::App& app, GenerateOptions& options) {
 void check_options(const GenerateOptions& options) {
   check_run_options(options);
   check_device_name(options.device);
-  check_cache_options(options.cache);
   if (options.dry_run && !options.trace.empty())
     throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
 }

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "fleet/run_progress.h"
 #include "run/run_folder.h"
+#include "run/space_guard.h"
 #include "spec/item.h"
 #include "spec/spec.h"
 

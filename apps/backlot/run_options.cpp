@@ -43,6 +43,7 @@ void check_run_options(const GenerateOptions& options) {
     throw UsageError("--quantize int8", "does not go with --dtype float16",
                      "give --dtype bfloat16 or float32");
   space_limits_of(options);
+  check_cache_options(options.cache);
 }
 
 SpaceLimits space_limits_of(const GenerateOptions& options) {

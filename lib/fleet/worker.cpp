@@ -101,6 +101,23 @@ class GuardedStore : public ResultStore {
   std::unique_ptr<WorkerStore> store_;
 };
 
+// Null where the run has none. One that can't be opened here ends no run.
+std::unique_ptr<ResultCache> cache_of(const Json& cache, Reporter& reporter) {
+  if (cache.is_null()) return nullptr;
+  CacheLimits limits;
+  if (const Json& most = cache.at("max_bytes"); !most.is_null())
+    limits.max_bytes = most.get<uint64_t>();
+  if (const Json& age = cache.at("max_age"); !age.is_null()) limits.max_age = age.get<double>();
+  try {
+    return std::make_unique<ResultCache>(
+        cache.at("folder").get<std::string>(), limits, cache.at("version").get<std::string>(),
+        [&reporter](const std::string& text) { reporter.warning(text); });
+  } catch (const EnvironmentError& error) {
+    reporter.warning(std::string("goes on without the cache: ") + error.what());
+    return nullptr;
+  }
+}
+
 // One run's folder and how its items are made.
 struct RunAtWork {
   RunAtWork(const Json& run, LoadedPipeline& loaded, Reporter& reporter, WorkerChannel& channel,
@@ -111,15 +128,18 @@ struct RunAtWork {
               [&channel](const Record& record) {
                 channel.send({{"settled", to_json(record)}});
               }),
+        cache(cache_of(run.at("cache"), reporter)),
         maker(
             loaded, output, store,
             {.precision = precision_named(run.at("dtype").get<std::string>()).value(),
              .quantization = quantization_named(run.at("quantization").get<std::string>()).value(),
-             .batch_size = run.at("batch_size")},
+             .batch_size = run.at("batch_size"),
+             .cache = cache.get()},
             reporter, stop) {}
 
   OutputSettings output;
   GuardedStore store;
+  std::unique_ptr<ResultCache> cache;
   BatchMaker maker;
 };
 

@@ -28,6 +28,7 @@ struct MadeWith {
   std::string device;  // the kind: "cpu", "cuda"
   std::string dtype;   // "float32", "bfloat16", "float16"; never "auto"
   std::string quantization = "none";
+  bool operator==(const MadeWith&) const = default;
 };
 
 // SHA-256 over all that decides the bytes. `version` is backlot's own.

@@ -119,8 +119,8 @@ void SpaceGuard::check_disk(const fs::path& output, uint64_t bytes) const {
   if (free >= bytes && free - bytes >= keep) return;
   throw EnvironmentError(
       (root_.path() / output).string(),
-      fmt::format("No space left but a reserve: {} are free, of which {} are to stay so, and the "
-                  "next output takes {}",
+      fmt::format("No space left on device but a reserve: {} are free, {} are to stay so, and "
+                  "the next output takes {}",
                   human_bytes(free), human_bytes(keep), human_bytes(bytes)),
       "free some space and run the same command again (or allow less with --min-free)");
 }

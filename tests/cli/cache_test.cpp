@@ -125,6 +125,61 @@ TEST(Cache, OtherSettingsAreOtherOutputs) {
   }
 }
 
+TEST(Cache, IsFilledAndUsedByFleetsToo) {
+  TemporaryFolder work;
+  std::ofstream(work / "run.yaml") << "model: " << tiny_model << R"(
+defaults: {width: 32, height: 32, steps: 1, seed: 7, count: 6}
+jobs: [{prompt: a red apple}]
+output: {name: "{index:03}"}
+)";
+  const auto fleet_run = [&](const std::string& name, const std::string& torch) {
+    CommandOptions options{.folder = work.path()};
+    if (!torch.empty()) options.environment["BACKLOT_TORCH"] = torch;
+    return backlot({"fleet-run", "run.yaml", "-o", name, "--devices", "cpu,cpu", "--dtype",
+                    "float32", "--progress", "off", "--json", "--cache", "cache"},
+                   options);
+  };
+  const auto first = fleet_run("first", "");
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(Json::parse(first.out)["cached"], 0);
+  EXPECT_EQ(entries_of(work / "cache").size(), 6u);
+  const auto second = fleet_run("second", "/nowhere");
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(Json::parse(second.out)["cached"], 6);
+  expect_complete(work / "second", 6);
+  expect_same_bytes(work / "first", work / "second");
+  // What one command made, the other takes.
+  const auto third = backlot({"generate", "run.yaml", "-o", "third", "--device", "cpu", "--dtype",
+                              "float32", "--progress", "off", "--json", "--cache-dir", "cache"},
+                             {.folder = work.path()});
+  ASSERT_EQ(third.exit_code, 0) << third.err;
+  EXPECT_EQ(Json::parse(third.out)["cached"], 6);
+  expect_same_bytes(work / "first", work / "third");
+}
+
+TEST(Quota, HoldsForAFleet) {
+  TemporaryFolder work;
+  const CommandOptions here{.folder = work.path()};
+  ASSERT_EQ(backlot(generate({"-o", "whole"}), here).exit_code, 0);
+  const uint64_t bytes = read_manifest(work / "whole")["totals"]["bytes"];
+  std::ofstream(work / "run.yaml") << "model: " << tiny_model << R"(
+defaults: {width: 32, height: 32, steps: 1, seed: 7, count: 6}
+jobs: [{prompt: a red apple}]
+)";
+  const auto fleet_run = [&](uint64_t quota) {
+    return backlot({"fleet-run", "run.yaml", "-o", "run", "--devices", "cpu,cpu", "--dtype",
+                    "float32", "--progress", "off", "--quota", std::to_string(quota)},
+                   here);
+  };
+  const auto stopped = fleet_run(bytes / 2);
+  EXPECT_EQ(stopped.exit_code, 3) << stopped.err;
+  EXPECT_NE(stopped.err.find("--quota"), std::string::npos) << stopped.err;
+  EXPECT_LE(read_manifest(work / "run")["totals"]["bytes"], bytes / 2);
+  const auto resumed = fleet_run(2 * bytes);
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  expect_complete(work / "run", 6);
+}
+
 TEST(Cache, CommandSaysClearsAndVerifies) {
   TemporaryFolder work;
   const CommandOptions here{.folder = work.path()};
