@@ -391,6 +391,49 @@ TEST(TakeFromCache, SettlesWhatIsThereAndLeavesTheRest) {
   EXPECT_EQ(fake::open(world.folder / "run", plan).totals().done, 700);
 }
 
+TEST(TakeFromCache, CanBeKilledAtEveryDiskOperation) {
+  World world;
+  const Plan plan = fake::plan(4);
+  auto cache = world.cache();
+  fill(cache, plan, 1);
+  const auto take_with_fault = [&](const fs::path& folder, Kind kind, int64_t at) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      faults::arm(kind, at);
+      int64_t taken = 0;
+      {
+        RunFolder run = fake::open(folder, plan);
+        taken = take(run, plan, cache);
+      }
+      ::syscall(SYS_exit_group, taken);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+  };
+  ASSERT_EQ(take_with_fault(world.folder / "counted", Kind::count, 0), 4);
+  const int64_t operations = faults::calls();
+  ASSERT_GT(operations, 4 * 4);  // create, write, flush, close, rename
+  for (const Kind kind : {Kind::kill, Kind::power_loss})
+    for (int64_t at = 1; at <= operations && !HasFailure(); ++at) {
+      SCOPED_TRACE(fmt::format("operation {} of {}", at, operations));
+      const fs::path folder = world.folder / "run";
+      const int ended = take_with_fault(folder, kind, at);
+      // Threads may make one folder at the same time, so the last operations are not always there.
+      EXPECT_TRUE(ended == faults::killed_status || (ended == 4 && at > operations - 4)) << ended;
+      {
+        RunFolder run = fake::open(folder, plan);
+        EXPECT_TRUE(run.findings().missing.empty()) << "journalled without a file";
+        EXPECT_TRUE(run.findings().damaged.empty());
+        take(run, plan, cache);
+        run.write_manifest();
+      }
+      expect_complete(folder, 4);
+      fs::remove_all(folder);
+    }
+  EXPECT_TRUE(world.warnings.empty());
+}
+
 TEST(TakeFromCache, StopsWhenAsked) {
   World world;
   const Plan plan = fake::plan(100);
