@@ -56,7 +56,8 @@ void mark_as_used(int fd) {
   timespec times[2];
   ::clock_gettime(CLOCK_REALTIME, &times[0]);
   times[1] = times[0];
-  ::futimens(fd, times);
+  // Whoever does not own the file may only set it to the kernel's now.
+  if (::futimens(fd, times) != 0) ::futimens(fd, nullptr);
 }
 
 void check_marker(const RootedFolder& root) {

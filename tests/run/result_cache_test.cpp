@@ -6,54 +6,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <fstream>
 #include <random>
 #include <set>
 
 #include "base/error.h"
-#include "run/cached_results.h"
-#include "run/fake_run.h"
+#include "run/cache_world.h"
 #include "support/faults.h"
-#include "support/run_dir.h"
-#include "support/temporary_folder.h"
 
 namespace backlot {
 namespace {
 
 using faults::Kind;
 
-std::string key_of(int64_t number) { return sha256_hex(fmt::format("key {}", number)); }
-
-// What any process would put under the key: incompressible, and different for every key.
-CachedOutput output_of(const std::string& key, size_t size = 1000) {
-  CachedOutput output;
-  std::mt19937_64 random(std::hash<std::string>{}(key));
-  while (output.bytes.size() < size) output.bytes += static_cast<char>(random());
-  output.sha256 = sha256_hex(output.bytes);
-  output.width = 64;
-  output.height = 32;
-  output.attempt = fake::attempt();
-  return output;
-}
-
-struct World {
-  ResultCache cache(CacheLimits limits = {}) {
-    return ResultCache(folder / "cache", limits, "1.0",
-                       [this](const std::string& text) { warnings.push_back(text); });
-  }
-  fs::path file(const std::string& key) const {
-    return folder / "cache" / "entries" / key.substr(0, 2) / key;
-  }
-  void last_used(const std::string& key, std::chrono::seconds ago) const {
-    fs::last_write_time(file(key), fs::file_time_type::clock::now() - ago);
-  }
-  TemporaryFolder folder;
-  std::vector<std::string> warnings;
-};
-
 TEST(ResultCache, GivesBackWhatWasPut) {
-  World world;
+  CacheWorld world;
   auto cache = world.cache();
   EXPECT_FALSE(cache.get(key_of(1)));
   CachedOutput put = output_of(key_of(1));
@@ -107,7 +74,7 @@ TEST(ResultCache, KeyIsAllThatDecidesTheBytes) {
 }
 
 TEST(ResultCache, FindsDamageWhereverItIs) {
-  World world;
+  CacheWorld world;
   const std::string key = key_of(7);
   auto cache = world.cache();
   cache.put(key, output_of(key, 300));
@@ -138,7 +105,7 @@ TEST(ResultCache, FindsDamageWhereverItIs) {
 }
 
 TEST(ResultCache, LetsGoFirstOfWhatWasUnusedForLongest) {
-  World world;
+  CacheWorld world;
   {
     auto cache = world.cache();
     for (int64_t i = 0; i < 20; ++i) cache.put(key_of(i), output_of(key_of(i)));
@@ -162,7 +129,7 @@ TEST(ResultCache, LetsGoFirstOfWhatWasUnusedForLongest) {
 }
 
 TEST(ResultCache, LetsGoOfWhatIsOld) {
-  World world;
+  CacheWorld world;
   auto cache = world.cache({.max_age = 3600});
   for (int64_t i = 0; i < 3; ++i) cache.put(key_of(i), output_of(key_of(i)));
   world.last_used(key_of(0), std::chrono::hours(2));
@@ -175,7 +142,7 @@ TEST(ResultCache, LetsGoOfWhatIsOld) {
 }
 
 TEST(ResultCache, HoldsItsSizeWithoutBeingAsked) {
-  World world;
+  CacheWorld world;
   auto cache = world.cache({.max_bytes = 100'000});
   for (int64_t i = 0; i < 300; ++i) {
     cache.put(key_of(i), output_of(key_of(i)));
@@ -188,7 +155,7 @@ TEST(ResultCache, HoldsItsSizeWithoutBeingAsked) {
 }
 
 TEST(ResultCache, RefusesAFolderThatHoldsSomethingElse) {
-  World world;
+  CacheWorld world;
   fs::create_directories(world.folder / "cache");
   std::ofstream(world.folder / "cache" / "thesis.txt") << "important";
   EXPECT_THROW(world.cache(), EnvironmentError);
@@ -199,7 +166,7 @@ TEST(ResultCache, RefusesAFolderThatHoldsSomethingElse) {
 }
 
 TEST(ResultCache, ClearsOnlyWhatIsItsOwn) {
-  World world;
+  CacheWorld world;
   auto cache = world.cache();
   for (int64_t i = 0; i < 5; ++i) cache.put(key_of(i), output_of(key_of(i)));
   const fs::path foreign = world.file(key_of(0)).parent_path() / "notes.txt";
@@ -213,7 +180,7 @@ TEST(ResultCache, ClearsOnlyWhatIsItsOwn) {
 }
 
 TEST(ResultCache, ReportsTroubleOnceAndGoesOn) {
-  World world;
+  CacheWorld world;
   auto cache = world.cache();
   // A file where a folder of entries would be: no put there can succeed.
   std::ofstream(world.file(key_of(1)).parent_path()) << "in the way";
@@ -247,7 +214,7 @@ TEST(ResultCache, ReportsTroubleOnceAndGoesOn) {
 }
 
 TEST(ResultCache, IsSafeForManyProcesses) {
-  World world;
+  CacheWorld world;
   std::vector<pid_t> children;
   for (unsigned i = 0; i < 8; ++i) {
     children.push_back(::fork());
@@ -266,7 +233,7 @@ TEST(ResultCache, IsSafeForManyProcesses) {
 }
 
 TEST(ResultCache, OutlivesProcessesKilledAtRandomMoments) {
-  World world;
+  CacheWorld world;
   std::mt19937 random(5);
   for (int round = 0; round < 40; ++round) {
     const pid_t child = ::fork();
@@ -310,7 +277,7 @@ int use_cache_with_fault(const fs::path& folder, Kind kind, int64_t at) {
 }
 
 TEST_P(CacheOperations, CanGoWrongAndNoHitIsWrong) {
-  World world;
+  CacheWorld world;
   ASSERT_EQ(use_cache_with_fault(world.folder / "counted", Kind::count, 0), 0);
   const int64_t operations = faults::calls();
   ASSERT_GT(operations, 30);
@@ -337,155 +304,6 @@ TEST_P(CacheOperations, CanGoWrongAndNoHitIsWrong) {
 INSTANTIATE_TEST_SUITE_P(Each, CacheOperations,
                          ::testing::Values(Kind::kill, Kind::power_loss, Kind::no_space,
                                            Kind::io_error, Kind::interrupted, Kind::short_write));
-
-// ---- settling a run's items from it
-
-MadeWith way() {
-  MadeWith how;
-  how.device = "cpu";
-  how.dtype = "float32";
-  return how;
-}
-
-void fill(ResultCache& cache, const Plan& plan, int64_t every) {
-  for (const auto& item : plan.items) {
-    if (item.index % every != 0) continue;
-    CachedOutput output;
-    output.bytes = fake::bytes_of(item);
-    output.sha256 = sha256_hex(output.bytes);
-    output.width = output.height = 128;
-    output.attempt = fake::attempt();
-    cache.put(cache_key(item, plan.output, way(), "1.0"), output);
-  }
-}
-
-int64_t take(RunFolder& run, const Plan& plan, ResultCache& cache) {
-  const MadeWith how = way();
-  return take_from_cache(
-      run, plan.output, cache, std::span(&how, 1), [](const Item&, const Record*) {},
-      [] { return false; });
-}
-
-TEST(TakeFromCache, SettlesWhatIsThereAndLeavesTheRest) {
-  World world;
-  const Plan plan = fake::plan(700);
-  auto cache = world.cache();
-  fill(cache, plan, 2);
-  {
-    RunFolder run = fake::open(world.folder / "run", plan);
-    EXPECT_EQ(take(run, plan, cache), 350);
-    EXPECT_EQ(run.totals().done, 350);
-    EXPECT_EQ(run.pending().size(), 350u);
-    EXPECT_EQ(run.pending().front(), &plan.items[1]);
-    fake::finish(run);
-  }
-  expect_complete(world.folder / "run", 700);
-  const Json manifest = read_manifest(world.folder / "run");
-  for (const auto& item : manifest["items"]) {
-    const bool cached = item["index"].get<int64_t>() % 2 == 0;
-    EXPECT_EQ(item["cached"], cached);
-    EXPECT_EQ(item["attempts"], cached ? 0 : 1);
-    EXPECT_EQ(item["seconds"]["denoise"], 2.5);
-  }
-  // What the journal says holds at the next start.
-  EXPECT_EQ(fake::open(world.folder / "run", plan).totals().done, 700);
-}
-
-TEST(TakeFromCache, CanBeKilledAtEveryDiskOperation) {
-  World world;
-  const Plan plan = fake::plan(4);
-  auto cache = world.cache();
-  fill(cache, plan, 1);
-  const auto take_with_fault = [&](const fs::path& folder, Kind kind, int64_t at) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      faults::arm(kind, at);
-      int64_t taken = 0;
-      {
-        RunFolder run = fake::open(folder, plan);
-        taken = take(run, plan, cache);
-      }
-      ::syscall(SYS_exit_group, taken);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WEXITSTATUS(status);
-  };
-  ASSERT_EQ(take_with_fault(world.folder / "counted", Kind::count, 0), 4);
-  const int64_t operations = faults::calls();
-  ASSERT_GT(operations, 4 * 4);  // create, write, flush, close, rename
-  for (const Kind kind : {Kind::kill, Kind::power_loss})
-    for (int64_t at = 1; at <= operations && !HasFailure(); ++at) {
-      SCOPED_TRACE(fmt::format("operation {} of {}", at, operations));
-      const fs::path folder = world.folder / "run";
-      const int ended = take_with_fault(folder, kind, at);
-      // Threads may make one folder at the same time, so the last operations are not always there.
-      EXPECT_TRUE(ended == faults::killed_status || (ended == 4 && at > operations - 4)) << ended;
-      {
-        RunFolder run = fake::open(folder, plan);
-        EXPECT_TRUE(run.findings().missing.empty()) << "journalled without a file";
-        EXPECT_TRUE(run.findings().damaged.empty());
-        take(run, plan, cache);
-        run.write_manifest();
-      }
-      expect_complete(folder, 4);
-      fs::remove_all(folder);
-    }
-  EXPECT_TRUE(world.warnings.empty());
-}
-
-TEST(TakeFromCache, StopsWhenAsked) {
-  World world;
-  const Plan plan = fake::plan(100);
-  auto cache = world.cache();
-  fill(cache, plan, 1);
-  RunFolder run = fake::open(world.folder / "run", plan);
-  const MadeWith how = way();
-  int64_t asked = 0;
-  const int64_t taken = take_from_cache(
-      run, plan.output, cache, std::span(&how, 1), [](const Item&, const Record*) {},
-      [&] { return ++asked > 2; });
-  EXPECT_GT(taken, 0);
-  EXPECT_LT(taken, 100);
-  EXPECT_EQ(run.totals().done, taken);
-}
-
-TEST(TakeFromCache, TakesTheFirstWayThatThereIs) {
-  World world;
-  const Plan plan = fake::plan(3);
-  auto cache = world.cache();
-  fill(cache, plan, 1);
-  RunFolder run = fake::open(world.folder / "run", plan);
-  std::vector<MadeWith> ways(2, way());
-  ways[0].device = "cuda";
-  ways[0].dtype = "bfloat16";
-  EXPECT_EQ(
-      take_from_cache(
-          run, plan.output, cache, ways, [](const Item&, const Record*) {}, [] { return false; }),
-      3);
-}
-
-TEST(TakeFromCache, KeepsWhatFitsIntoTheQuota) {
-  World world;
-  Plan plan = fake::plan(100);
-  auto cache = world.cache();
-  fill(cache, plan, 1);
-  const uint64_t each = fake::bytes_of(plan.items[0]).size();
-  plan.output.quota = 40 * each;
-  {
-    RunFolder run = fake::open(world.folder / "run", plan);
-    try {
-      take(run, plan, cache);
-      FAIL() << "the quota was passed";
-    } catch (const EnvironmentError& error) {
-      EXPECT_NE(std::string(error.what()).find("--quota"), std::string::npos);
-    }
-    EXPECT_EQ(run.totals().done, 40);
-  }
-  plan.output.quota = 100 * each;
-  RunFolder run = fake::open(world.folder / "run", plan);
-  EXPECT_EQ(take(run, plan, cache), 60);
-}
 
 }  // namespace
 }  // namespace backlot
