@@ -114,8 +114,8 @@ TEST(Cache, OtherSettingsAreOtherOutputs) {
   TemporaryFolder work;
   const CommandOptions here{.folder = work.path()};
   ASSERT_EQ(backlot(generate({"--cache-dir", "cache", "-o", "first"}), here).exit_code, 0);
-  const std::vector<std::vector<std::string>> others = {
-      {"--no-metadata"}, {"--set", "output.format=webp"}, {"--dtype", "bfloat16"}};
+  const std::vector<std::vector<std::string>> others = {{"--no-metadata"},
+                                                        {"--set", "output.format=webp"}};
   for (size_t i = 0; i < others.size(); ++i) {
     auto more = others[i];
     more.insert(more.end(), {"--cache-dir", "cache", "-o", "other-" + std::to_string(i), "--json"});
@@ -155,29 +155,6 @@ output: {name: "{index:03}"}
   ASSERT_EQ(third.exit_code, 0) << third.err;
   EXPECT_EQ(Json::parse(third.out)["cached"], 6);
   expect_same_bytes(work / "first", work / "third");
-}
-
-TEST(Quota, HoldsForAFleet) {
-  TemporaryFolder work;
-  const CommandOptions here{.folder = work.path()};
-  ASSERT_EQ(backlot(generate({"-o", "whole"}), here).exit_code, 0);
-  const uint64_t bytes = read_manifest(work / "whole")["totals"]["bytes"];
-  std::ofstream(work / "run.yaml") << "model: " << tiny_model << R"(
-defaults: {width: 32, height: 32, steps: 1, seed: 7, count: 6}
-jobs: [{prompt: a red apple}]
-)";
-  const auto fleet_run = [&](uint64_t quota) {
-    return backlot({"fleet-run", "run.yaml", "-o", "run", "--devices", "cpu,cpu", "--dtype",
-                    "float32", "--progress", "off", "--quota", std::to_string(quota)},
-                   here);
-  };
-  const auto stopped = fleet_run(bytes / 2);
-  EXPECT_EQ(stopped.exit_code, 3) << stopped.err;
-  EXPECT_NE(stopped.err.find("--quota"), std::string::npos) << stopped.err;
-  EXPECT_LE(read_manifest(work / "run")["totals"]["bytes"], bytes / 2);
-  const auto resumed = fleet_run(2 * bytes);
-  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
-  expect_complete(work / "run", 6);
 }
 
 TEST(Cache, CommandSaysClearsAndVerifies) {
