@@ -29,6 +29,7 @@ Run declare_generate(CLI::App& app);
 Run declare_fleet_run(CLI::App& app);
 Run declare_fleet_worker(CLI::App& app);
 Run declare_bench(CLI::App& app);
+Run declare_cache(CLI::App& app);
 Run declare_health(CLI::App& app);
 Run declare_models(CLI::App& app);
 Run declare_report(CLI::App& app);

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "merge.h"
 #include "progress.h"
+#include "run/cached_results.h"
 
 namespace backlot {
 namespace {
@@ -55,6 +56,7 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
   target->dtype = options.dtype;
   target->quantization = options.quantize;
   target->batch_size = options.batch_size;
+  target->cache = cache_target(options.cache);
   return target;
 }
 
@@ -92,22 +94,42 @@ class Fleet {
   std::optional<Supervisor> supervisor_;
 };
 
-RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet,
-                     const FleetRunOptions& options, FleetProgress& progress,
-                     FleetMetrics& metrics) {
-  return conduct_run(folder, metrics,
-                     {.begin =
-                          [&](const Totals& before) {
-                            progress.begin({run.plan.name, before.items, before.done});
-                          },
-                      .queued = [&](const Item& item) { progress.item_queued(item); },
-                      .make =
-                          [&] {
-                            LocalQueue queue(folder, target_of(run, folder, options),
-                                             options.attempts);
-                            fleet.get(folder).run(queue);
-                          },
-                      .end = [&](const RunTotals& totals) { progress.end(totals); }});
+// Made as any of the fleet's devices would make it.
+int64_t take_cached(const PreparedRun& run, RunFolder& folder, ResultCache& cache,
+                    const FleetRunOptions& options, FleetProgress& progress,
+                    const StopSignal& stop) {
+  std::vector<MadeWith> ways;
+  for (const auto& device : chosen_devices(options.devices)) {
+    MadeWith way = made_with(device, options.dtype, options.quantize);
+    if (std::ranges::find(ways, way) == ways.end()) ways.push_back(std::move(way));
+  }
+  return take_from_cache(
+      folder, run.plan.output, cache, ways,
+      [&](const Item& item, const Record* hit) {
+        progress.cache_looked_up(item, hit != nullptr);
+        if (hit) progress.item_done(item, *hit);
+      },
+      [&] { return stop.requested(); });
+}
+
+RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, ResultCache* cache,
+                     const FleetRunOptions& options, FleetProgress& progress, FleetMetrics& metrics,
+                     const StopSignal& stop) {
+  return conduct_run(
+      folder, metrics,
+      {.begin =
+           [&](const Totals& before) {
+             progress.begin({run.plan.name, before.items, before.done});
+           },
+       .take_cached =
+           [&] { return cache ? take_cached(run, folder, *cache, options, progress, stop) : 0; },
+       .queued = [&](const Item& item) { progress.item_queued(item); },
+       .make =
+           [&] {
+             LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
+             fleet.get(folder).run(queue);
+           },
+       .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
 
 ExitCode merge(const FleetRunOptions& options) {
@@ -132,6 +154,7 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
   FleetMetrics metrics;
   const auto server = serve_metrics(options.metrics, metrics);
   FleetProgressTee progress{&metrics, shown.get()};
+  const auto cache = open_cache(options.cache);
   Fleet fleet(options, progress, stop);
   ExitCode code = ExitCode::done;
   for (const auto& run : runs) {
@@ -141,7 +164,8 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, fleet, options, progress, metrics);
+      const RunTotals totals =
+          make_items(run, folder, fleet, cache.get(), options, progress, metrics, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {
@@ -175,6 +199,7 @@ Run declare_fleet_run(CLI::App& app) {
                  "each their own");
   app.add_option("--merge", options->merge,
                  "put the run folders of shards together, as the run folder --output");
+  declare_cache_options(app, options->cache, "--cache,--cache-dir");
   declare_run_options(app, *options);
   return [options](StopSignal& stop) { return fleet_run(*options, stop); };
 }

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "metrics_option.h"
 #include "progress.h"
+#include "run/cached_results.h"
 #include "run/report.h"
 #include "spec/fields.h"
 
@@ -43,6 +44,7 @@ void declare_own_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
       ->check(CLI::Range(1, 4096));
+  declare_cache_options(app, options.cache, "--cache-dir");
   app.add_option("--trace", options.trace,
                  "write a Chrome trace: every stage and step of every picture");
 }
@@ -73,20 +75,36 @@ class LazyEngine {
   std::optional<LoadedPipeline> loaded_;
 };
 
+int64_t take_cached(const PreparedRun& run, RunFolder& folder, ResultCache& cache,
+                    const GenerateOptions& options, RunProgress& progress, StopSignal& stop) {
+  const MadeWith way = made_with(choose_device(options.device), options.dtype, options.quantize);
+  return take_from_cache(
+      folder, run.plan.output, cache, std::span(&way, 1),
+      [&](const Item& item, const Record* hit) {
+        if (!hit) return;
+        progress.item_recorded(item, *hit);
+        progress.item_done(item, hit->attempt.seconds());
+      },
+      [&] { return stop.requested(); });
+}
+
 RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engine,
-                     const GenerateOptions& options, RunProgress& progress, FleetMetrics& metrics,
-                     StopSignal& stop) {
+                     ResultCache* cache, const GenerateOptions& options, RunProgress& progress,
+                     FleetMetrics& metrics, StopSignal& stop) {
   return conduct_run(
       folder, metrics,
       {.begin = [&](const Totals& before) { progress.begin(run.plan, before.items, before.done); },
+       .take_cached =
+           [&] { return cache ? take_cached(run, folder, *cache, options, progress, stop) : 0; },
        .queued = [&](const Item& item) { progress.item_queued(item); },
        .make =
            [&] {
-             run_on_one_device(engine.get(), run.plan, folder,
-                               {.precision = precision_of(options.dtype),
-                                .quantization = quantization_of(options.quantize),
-                                .batch_size = options.batch_size},
-                               progress, stop);
+             MakingOptions making;
+             making.precision = precision_of(options.dtype);
+             making.quantization = quantization_of(options.quantize);
+             making.batch_size = options.batch_size;
+             making.cache = cache;
+             run_on_one_device(engine.get(), run.plan, folder, making, progress, stop);
            },
        .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
@@ -132,6 +150,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   }
   check_device(options.device);
   insist_on_quantization(quantization_of(options.quantize), choose_device(options.device));
+  const auto cache = open_cache(options.cache);
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
   const auto shown = make_progress(options.quiet ? "off" : options.progress);
@@ -149,7 +168,8 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = make_items(run, folder, engine, options, progress, metrics, stop);
+      const RunTotals totals =
+          make_items(run, folder, engine, cache.get(), options, progress, metrics, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {

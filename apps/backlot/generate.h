@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "base/stop.h"
+#include "cache_option.h"
 #include "engine/engine.h"
 #include "fleet/fleet_metrics.h"
 #include "fleet/run_progress.h"
 #include "metrics_option.h"
 #include "run/run_folder.h"
+#include "run/space_guard.h"
 #include "spec/item.h"
 #include "spec/spec.h"
 
@@ -25,6 +27,8 @@ struct GenerateOptions {
   std::string from;                           // a picture to make again
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
   MetricsOptions metrics;
+  std::string quota, min_free;  // sizes as given; "" for none
+  CacheOptions cache;
   int64_t batch_size = 0;
   int threads = 0;
   std::optional<Shard> shard;  // of fleet-run
@@ -55,6 +59,7 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options);
 // The options that generate and fleet-run share, and what is wrong with their values (UsageError).
 void declare_run_options(CLI::App& app, GenerateOptions& options);
 void check_run_options(const GenerateOptions& options);
+SpaceLimits space_limits_of(const GenerateOptions& options);
 Precision precision_of(const std::string& dtype);
 Quantization quantization_of(const std::string& name);
 
@@ -63,6 +68,7 @@ void configure_log(const GenerateOptions& options);
 // What is said and done in the course of a run.
 struct RunSteps {
   std::function<void(const Totals& before)> begin;
+  std::function<int64_t()> take_cached;          // how many came from a cache
   std::function<void(const Item& item)> queued;  // each that is still to be made
   std::function<void()> make;                    // called if there are any
   std::function<void(const RunTotals& totals)> end;

@@ -154,8 +154,12 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
     throw UsageError("generate", "neither a spec nor a prompt is given",
                      "name a spec, or give --model and --prompt; see 'backlot generate --help'");
   }
-  if (options.no_metadata)
-    for (auto& document : documents) document.output.metadata = false;
+  const SpaceLimits limits = space_limits_of(options);
+  for (auto& document : documents) {
+    if (options.no_metadata) document.output.metadata = false;
+    if (limits.quota) document.output.quota = limits.quota;
+    if (limits.min_free) document.output.min_free = limits.min_free;
+  }
   return documents;
 }
 

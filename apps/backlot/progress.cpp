@@ -104,6 +104,7 @@ std::optional<double> RunCounts::seconds_left() const {
 std::string summary(const std::string& name, const RunTotals& t) {
   std::string line = fmt::format("{}: {} of {} done", name, t.done + t.reused, t.items);
   if (t.reused > 0) line += fmt::format(" ({} from before)", t.reused);
+  if (t.cached > 0) line += fmt::format(" ({} from the cache)", t.cached);
   if (t.failed > 0) line += fmt::format(", {} failed", t.failed);
   if (t.pending > t.failed) line += fmt::format(", {} not made", t.pending - t.failed);
   return line + fmt::format(", in {}", t.seconds < 10 ? fmt::format("{:.1f}s", t.seconds)

@@ -75,6 +75,7 @@ class JsonProgress : public FleetProgress {
            {"items", t.items},
            {"reused", t.reused},
            {"done", t.done},
+           {"cached", t.cached},
            {"failed", t.failed},
            {"pending", t.pending},
            {"seconds", t.seconds}});

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/time.h"
+#include "base/units.h"
 #include "command.h"
 #include "generate.h"
 #include "log.h"
@@ -23,6 +24,10 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
                  "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures");
   app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--quota", options.quota,
+                 "stop before the run folder's outputs take more than this, e.g. 50GB");
+  app.add_option("--min-free", options.min_free,
+                 "stop before less than this is free on the disk (else 1 % of it, at most 512MiB)");
   app.add_flag("--dry-run", options.dry_run, "say what would be made and what memory it takes");
   app.add_flag("--fresh", options.fresh, "start over: remove what an earlier run made");
   app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
@@ -40,6 +45,22 @@ void check_run_options(const GenerateOptions& options) {
   if (quantization_of(options.quantize) == Quantization::int8 && options.dtype == "float16")
     throw UsageError("--quantize int8", "does not go with --dtype float16",
                      "give --dtype bfloat16 or float32");
+  space_limits_of(options);
+  check_cache_options(options.cache);
+}
+
+SpaceLimits space_limits_of(const GenerateOptions& options) {
+  const auto size = [](const char* option, const std::string& text) -> std::optional<uint64_t> {
+    if (text.empty()) return std::nullopt;
+    if (const auto bytes = parse_bytes(text)) return bytes;
+    throw UsageError(fmt::format("{} {}", option, text), "is no size",
+                     "give a number of bytes, or a size such as 50GB or 50GiB");
+  };
+  SpaceLimits limits;
+  limits.quota = size("--quota", options.quota);
+  // Nothing at all may be wanted of the disk, but not of a run.
+  limits.min_free = options.min_free == "0" ? 0 : size("--min-free", options.min_free);
+  return limits;
 }
 
 Precision precision_of(const std::string& dtype) {
@@ -80,10 +101,12 @@ RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& 
   steps.begin(before);
   folder.for_each_record([&](const Record& record) { metrics.reuse(record); });
   folder.add_metrics([&metrics] { return metrics.live_text(); });
-  const auto pending = folder.pending();
-  for (const Item* item : pending) steps.queued(*item);
+  int64_t cached = 0;
   std::exception_ptr failure;
   try {
+    if (!folder.pending().empty()) cached = steps.take_cached();
+    const auto pending = folder.pending();
+    for (const Item* item : pending) steps.queued(*item);
     if (!pending.empty()) steps.make();
   } catch (...) {
     failure = std::current_exception();
@@ -92,6 +115,7 @@ RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& 
   const RunTotals totals{.items = after.items,
                          .reused = before.done,
                          .done = after.done - before.done,
+                         .cached = cached,
                          .failed = after.failed,
                          .pending = after.pending + after.failed,
                          .seconds = watch.seconds()};
@@ -134,6 +158,7 @@ void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
                     {"items", totals.items},
                     {"reused", totals.reused},
                     {"done", totals.done},
+                    {"cached", totals.cached},
                     {"failed", totals.failed},
                     {"seconds", totals.seconds}}
                    .dump());

@@ -104,4 +104,6 @@ std::string processor_model() {
   return "";
 }
 
+bool processor_has_bfloat16() { return __builtin_cpu_supports("avx512bf16"); }
+
 }  // namespace backlot

@@ -21,4 +21,7 @@ uint64_t memory_limit_bytes();
 
 std::string processor_model();  // "AMD EPYC …"; "" if unknown
 
+// True where the CPU multiplies bfloat16 itself: `auto` then computes in it, else in float32.
+bool processor_has_bfloat16();
+
 }  // namespace backlot

@@ -111,7 +111,7 @@ BatchMaker::BatchMaker(LoadedPipeline& loaded, const OutputSettings& output, Res
       progress_(progress),
       stop_(stop),
       device_(engine_.device()),
-      writer_([this](FinishedPicture finished) { write(std::move(finished)); },
+      writer_([this](FinishedPicture finished) { write_or_tell(std::move(finished)); },
               writer_threads(device_), 2 * static_cast<size_t>(most_in_batch(device_))) {
   store_.record_engine(
       {engine_.torch_version(), device_.name, device_.model, device_.memory_bytes});
@@ -220,7 +220,7 @@ void BatchMaker::hand_over(const Item& item, ImageResult result, Attempt attempt
   for (const auto& warning : attempt.warnings)
     progress_.warning(fmt::format("{}: {}", item.output, warning));
   writer_.submit(
-      {&item, std::move(result.picture), std::move(attempt), std::move(result.delivery)});
+      {&item, std::move(result.picture), std::move(attempt), std::move(result.delivery), tiled});
 }
 
 void BatchMaker::fail(const std::vector<const Item*>& batch, const std::string& error,
@@ -228,6 +228,33 @@ void BatchMaker::fail(const std::vector<const Item*>& batch, const std::string& 
   for (const Item* item : batch) {
     store_.record_failed(*item, error, attempt);
     progress_.item_failed(*item, error);
+  }
+}
+
+// Once the item is done: whatever becomes of the cache, the run has its output.
+void BatchMaker::put_into_cache(const FinishedPicture& finished, std::string bytes,
+                                const OutputFile& file) {
+  // Decoded in tiles for want of memory it has slightly other pixels than were asked for.
+  if (!options_.cache || finished.changed_for_memory) return;
+  MadeWith how;
+  how.device = device_.name.substr(0, device_.name.find(':'));
+  how.dtype = finished.attempt.dtype;
+  how.quantization = finished.attempt.quantization;
+  CachedOutput output;
+  output.bytes = std::move(bytes);
+  output.sha256 = file.sha256;
+  output.width = finished.picture.width;
+  output.height = finished.picture.height;
+  output.attempt = finished.attempt;
+  options_.cache->put(cache_key(*finished.item, output_, how, options_.cache->version()), output);
+}
+
+void BatchMaker::write_or_tell(FinishedPicture finished) {
+  try {
+    write(std::move(finished));
+  } catch (...) {
+    if (options_.write_failed) options_.write_failed();
+    throw;
   }
 }
 
@@ -253,7 +280,7 @@ void BatchMaker::write(FinishedPicture finished) {
     progress_.item_progress(item, 100,
                             progress_.wants_previews() ? preview_uri(finished.picture) : "");
     const Stopwatch watch;
-    const std::string bytes = encode_picture(
+    std::string bytes = encode_picture(
         finished.picture, format, output_.metadata ? describe_picture(record) : PictureMetadata{});
     const OutputFile file = store_.write_output(item, bytes);
     finished.attempt.write = watch.seconds();
@@ -266,6 +293,7 @@ void BatchMaker::write(FinishedPicture finished) {
                                    .width = finished.picture.width,
                                    .height = finished.picture.height,
                                    .attempt = finished.attempt});
+    put_into_cache(finished, std::move(bytes), file);
     progress_.item_done(item, finished.attempt.seconds());
   } catch (const ItemError& error) {
     fail({&item}, problem_of(error), finished.attempt);

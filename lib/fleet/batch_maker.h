@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "fleet/loaded_pipeline.h"
 #include "fleet/output_writer.h"
 #include "fleet/run_progress.h"
+#include "run/result_cache.h"
 #include "run/result_store.h"
 #include "spec/item.h"
 
@@ -21,6 +23,10 @@ struct MakingOptions {
   Precision precision = Precision::automatic;
   Quantization quantization = Quantization::none;
   int64_t batch_size = 0;  // 0: as many as fit
+  // Where what is made is put, besides the store; nothing is taken from it. Must outlive the maker.
+  ResultCache* cache = nullptr;
+  // Called in a writing thread when it can't go on; what the next call throws says why.
+  std::function<void()> write_failed = {};
 };
 
 // Failed items are recorded, not thrown. Everything throws LoadError (a model), EnvironmentError
@@ -53,6 +59,8 @@ class BatchMaker {
   void hand_over(const Item& item, ImageResult result, Attempt attempt, bool tiled);
   void fail(const std::vector<const Item*>& batch, const std::string& error, Attempt attempt);
   void write(FinishedPicture finished);
+  void write_or_tell(FinishedPicture finished);
+  void put_into_cache(const FinishedPicture& finished, std::string bytes, const OutputFile& file);
 
   LoadedPipeline& loaded_;
   Engine& engine_;

@@ -95,6 +95,8 @@ std::optional<Json> WorkerChannel::receive() {
   }
 }
 
+void WorkerChannel::stop_receiving() { ::shutdown(fd_.get(), SHUT_RD); }
+
 std::pair<UniqueFd, UniqueFd> socket_pair() {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)

@@ -44,8 +44,10 @@ class WorkerChannel {
   // From any thread. Nothing happens if the supervisor is gone: the worker ends soon then.
   void send(const Json& message);
 
-  // The next message, or nothing once the supervisor sends no more. From one thread.
+  // The next message, or nothing once the supervisor sends no more, or after stop_receiving(). From
+  // one thread.
   std::optional<Json> receive();
+  void stop_receiving();  // from any thread
 
  private:
   UniqueFd fd_;

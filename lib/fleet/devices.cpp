@@ -32,6 +32,11 @@ std::string choose_device(const std::string& wish) {
   return Nvml().devices().empty() ? "cpu" : "cuda:0";
 }
 
+std::string resolved_dtype(const std::string& wish, const std::string& device) {
+  if (wish != "auto") return wish;
+  return device != "cpu" || processor_has_bfloat16() ? "bfloat16" : "float32";
+}
+
 std::string cpu_features() {
   std::ifstream file("/proc/cpuinfo");
   std::string found;

@@ -29,6 +29,9 @@ std::vector<Device> list_devices();
 // `auto` becomes cuda where a GPU answers, else cpu; anything else stays as it is.
 std::string choose_device(const std::string& wish);
 
+// `auto` becomes what the engine would take on the device ("cpu", "cuda:1"); other names stay.
+std::string resolved_dtype(const std::string& wish, const std::string& device);
+
 // Instruction sets of the CPU that decide speed, e.g. "avx512_bf16 amx_bf16".
 std::string cpu_features();
 

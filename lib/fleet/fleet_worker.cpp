@@ -23,10 +23,20 @@ bool is_stopped(pid_t pid) {
   return name_end != std::string::npos && text.substr(name_end + 2, 1) == "T";
 }
 
+Json cache_json(const std::optional<CacheTarget>& cache) {
+  if (!cache) return nullptr;
+  const auto& limits = cache->limits;
+  return {{"folder", cache->folder.string()},
+          {"max_bytes", limits.max_bytes ? Json(*limits.max_bytes) : Json()},
+          {"max_age", limits.max_age ? Json(*limits.max_age) : Json()},
+          {"version", cache->version}};
+}
+
 Json run_json(const RunTarget& run, const std::string& worker) {
   return {{"folder", run.folder.string()},    {"journal", run.journals + worker},
           {"output", to_json(run.output)},    {"dtype", run.dtype},
-          {"quantization", run.quantization}, {"batch_size", run.batch_size}};
+          {"quantization", run.quantization}, {"batch_size", run.batch_size},
+          {"cache", cache_json(run.cache)}};
 }
 
 }  // namespace

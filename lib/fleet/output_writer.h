@@ -22,6 +22,7 @@ struct FinishedPicture {
   Picture picture;
   Attempt attempt;                             // all but the seconds of writing
   std::function<DeliveredPicture()> delivery;  // where the picture is still to come
+  bool changed_for_memory = false;             // made otherwise than asked for, for want of memory
 };
 
 // A bounded queue with worker threads behind it.

@@ -14,7 +14,8 @@ namespace backlot {
 struct RunTotals {
   int64_t items = 0;    // in the plan
   int64_t reused = 0;   // done by an earlier run, proven from the disk
-  int64_t done = 0;     // made by this run
+  int64_t done = 0;     // made by this run, or taken from a cache
+  int64_t cached = 0;   // of those: taken from a cache
   int64_t failed = 0;   // failed in this run
   int64_t pending = 0;  // still to do
   double seconds = 0;   // this run's wall time

@@ -11,9 +11,17 @@
 
 #include "base/files.h"
 #include "run/journal.h"
+#include "run/result_cache.h"
 #include "spec/item.h"
 
 namespace backlot {
+
+// The cache that a run's workers fill.
+struct CacheTarget {
+  fs::path folder;  // absolute
+  CacheLimits limits;
+  std::string version;  // of backlot
+};
 
 // A run as a worker needs to know it: where results go and how they are made.
 struct RunTarget {
@@ -22,6 +30,7 @@ struct RunTarget {
   OutputSettings output;
   std::string dtype = "auto", quantization = "none";
   int64_t batch_size = 0;  // as asked for; 0: as many as fit
+  std::optional<CacheTarget> cache;
 };
 
 // Items of one batch key, to be made together. They stay the queue's, and valid until the queue has

@@ -80,10 +80,12 @@ auto as_storage(Write write) {
 
 class GuardedStore : public ResultStore {
  public:
-  GuardedStore(const fs::path& folder, const std::string& journal,
+  GuardedStore(const fs::path& folder, const std::string& journal, SpaceLimits limits,
                std::function<void(const Record&)> recorded)
       : store_(as_storage(
-            [&] { return std::make_unique<WorkerStore>(folder, journal, std::move(recorded)); })) {}
+            [&] { return std::make_unique<WorkerStore>(folder, journal, std::move(recorded)); })) {
+    as_storage([&] { store_->limit_space(limits); });
+  }
 
   void expect(const Item& item, int64_t attempts) { store_->expect(item, attempts); }
   OutputFile write_output(const Item& item, std::string_view bytes) const override {
@@ -104,22 +106,46 @@ class GuardedStore : public ResultStore {
   std::unique_ptr<WorkerStore> store_;
 };
 
+// Null where the run has none. One that can't be opened here ends no run.
+std::unique_ptr<ResultCache> cache_of(const Json& cache, Reporter& reporter) {
+  if (cache.is_null()) return nullptr;
+  CacheLimits limits;
+  if (const Json& most = cache.at("max_bytes"); !most.is_null())
+    limits.max_bytes = most.get<uint64_t>();
+  if (const Json& age = cache.at("max_age"); !age.is_null()) limits.max_age = age.get<double>();
+  try {
+    return std::make_unique<ResultCache>(
+        cache.at("folder").get<std::string>(), limits, cache.at("version").get<std::string>(),
+        [&reporter](const std::string& text) { reporter.warning(text); });
+  } catch (const EnvironmentError& error) {
+    reporter.warning(std::string("goes on without the cache: ") + error.what());
+    return nullptr;
+  }
+}
+
 // One run's folder and how its items are made.
 struct RunAtWork {
   RunAtWork(const Json& run, LoadedPipeline& loaded, Reporter& reporter, WorkerChannel& channel,
             const StopSignal& stop)
-      : store(run.at("folder").get<std::string>(), run.at("journal"),
+      : output(output_settings_from_json(run.at("output"))),
+        store(run.at("folder").get<std::string>(), run.at("journal"),
+              {output.quota, output.min_free},
               [&channel](const Record& record) {
                 channel.send({{"settled", to_json(record)}});
               }),
+        cache(cache_of(run.at("cache"), reporter)),
         maker(
-            loaded, output_settings_from_json(run.at("output")), store,
+            loaded, output, store,
             {.precision = precision_named(run.at("dtype").get<std::string>()).value(),
              .quantization = quantization_named(run.at("quantization").get<std::string>()).value(),
-             .batch_size = run.at("batch_size")},
+             .batch_size = run.at("batch_size"),
+             .cache = cache.get(),
+             .write_failed = [&channel] { channel.stop_receiving(); }},
             reporter, stop) {}
 
+  OutputSettings output;
   GuardedStore store;
+  std::unique_ptr<ResultCache> cache;
   BatchMaker maker;
 };
 

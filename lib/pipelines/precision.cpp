@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "base/machine.h"
+
 namespace backlot {
 
 at::ScalarType choose_dtype(Precision precision, at::Device device) {
@@ -17,7 +19,7 @@ at::ScalarType choose_dtype(Precision precision, at::Device device) {
   }
   // With these instructions a step in bfloat16 takes half to two thirds of the time that it takes
   // in float32, measured on small and full-size models; without them oneDNN has to emulate it.
-  if (device.is_cpu()) return __builtin_cpu_supports("avx512bf16") ? at::kBFloat16 : at::kFloat;
+  if (device.is_cpu()) return processor_has_bfloat16() ? at::kBFloat16 : at::kFloat;
   return at::kBFloat16;
 }
 

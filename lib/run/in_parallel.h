@@ -10,10 +10,14 @@
 
 namespace backlot {
 
+// For work that reads and hashes: more threads than eight would only queue at the disk.
+inline size_t usual_threads() {
+  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8);
+}
+
 // Calls `work(i)` for every i below `count` on several threads; the first exception is rethrown.
 template <typename Work>
-void in_parallel(size_t count, Work work) {
-  constexpr size_t max_threads = 8;  // more would only queue at the disk
+void in_parallel(size_t count, Work work, size_t threads = usual_threads()) {
   std::atomic<size_t> next = 0;
   std::exception_ptr failure;
   std::atomic<bool> failed = false;
@@ -26,11 +30,9 @@ void in_parallel(size_t count, Work work) {
       }
     }
   };
-  const size_t threads =
-      std::min({count, max_threads, std::max<size_t>(1, std::thread::hardware_concurrency())});
   {
     std::vector<std::jthread> pool;
-    for (size_t t = 1; t < threads; ++t) pool.emplace_back(loop);
+    for (size_t t = 1; t < std::min(count, threads); ++t) pool.emplace_back(loop);
     loop();
   }
   if (failure) std::rethrow_exception(failure);

@@ -10,8 +10,10 @@
 #include <atomic>
 #include <cerrno>
 #include <memory>
+#include <set>
 
 #include "base/error.h"
+#include "run/in_parallel.h"
 
 namespace backlot {
 namespace {
@@ -216,6 +218,17 @@ void RootedFolder::rename(const fs::path& from, const fs::path& to) const {
     throw_errno(path_ / to, "rename to", errno);
 }
 
+bool RootedFolder::rename_if_there(const fs::path& from, const fs::path& to) const {
+  const UniqueFd source = open_parent(from, Missing::tolerate);
+  const UniqueFd target = open_parent(to, Missing::tolerate);
+  if (!source || !target) return false;
+  const int result = retry([&] {
+    return ::renameat(source.get(), from.filename().c_str(), target.get(), to.filename().c_str());
+  });
+  if (result != 0 && errno != ENOENT) throw_errno(path_ / to, "rename to", errno);
+  return result == 0;
+}
+
 void RootedFolder::remove(const fs::path& relative) const {
   const UniqueFd folder = open_parent(relative, Missing::tolerate);
   if (!folder) return;
@@ -243,6 +256,24 @@ std::vector<std::string> RootedFolder::list(const fs::path& relative) const {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+std::vector<RootedFolder::FileFacts> RootedFolder::list_files(const fs::path& relative) const {
+  const UniqueFd folder = open_folder(relative, Missing::tolerate);
+  std::vector<FileFacts> files;
+  for (auto& name : list(relative)) {
+    struct stat facts {};
+    if (!folder || ::fstatat(folder.get(), name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(facts.st_mode))
+      continue;
+    FileFacts file;
+    file.name = std::move(name);
+    file.bytes = static_cast<uint64_t>(facts.st_size);
+    file.modified = facts.st_mtim;
+    file.inode = facts.st_ino;
+    files.push_back(std::move(file));
+  }
+  return files;
 }
 
 void RootedFolder::sync(const fs::path& relative) const {
@@ -282,17 +313,43 @@ void DurableWriter::write(std::string_view bytes) {
 }
 
 void DurableWriter::commit() {
+  flush();
+  place();
+  flush_to_disk(folder_.get(), full_path_.parent_path());
+}
+
+void DurableWriter::flush() {
   write_fully(file_.get(), buffer_, full_path_);
   buffer_.clear();
   flush_to_disk(file_.get(), full_path_);
   // EINTR from close(2) on Linux means closed: a second close could hit another thread's file.
   if (::close(file_.release()) != 0 && errno != EINTR) throw_errno(full_path_, "write", errno);
+}
+
+void DurableWriter::place() {
   if (retry([&] {
         return ::renameat(folder_.get(), temporary_.c_str(), folder_.get(), name_.c_str());
       }) != 0)
     throw_errno(full_path_, "rename to", errno);
   temporary_.clear();
-  flush_to_disk(folder_.get(), full_path_.parent_path());
+}
+
+void write_all_durably(const RootedFolder& root, std::span<const NewFile> files) {
+  // Threads that wait for a disk: it takes many flushes at once for not much more than one.
+  constexpr size_t flushing_threads = 16;
+  std::vector<std::unique_ptr<DurableWriter>> writers(files.size());
+  in_parallel(files.size(), [&](size_t i) {
+    writers[i] = std::make_unique<DurableWriter>(root, files[i].path);
+    writers[i]->write(files[i].bytes);
+  });
+  in_parallel(
+      files.size(), [&](size_t i) { writers[i]->flush(); }, flushing_threads);
+  std::set<fs::path> folders;
+  for (size_t i = 0; i < files.size(); ++i) {
+    writers[i]->place();
+    folders.insert(files[i].path.parent_path());
+  }
+  for (const auto& folder : folders) root.sync(folder);
 }
 
 }  // namespace backlot

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -82,11 +84,23 @@ class RootedFolder {
   // Replaces `to`; creates its folder. Durable only after sync() of both folders.
   void rename(const fs::path& from, const fs::path& to) const;
 
+  // The same within folders that are there; false if `from` is gone.
+  bool rename_if_there(const fs::path& from, const fs::path& to) const;
+
   // Nothing happens if it is not there. A folder must be empty; if it isn't it stays.
   void remove(const fs::path& relative) const;
 
   // Names in the folder, sorted, without "." and ".."; none if it is not there.
   std::vector<std::string> list(const fs::path& relative) const;
+
+  // The regular files among them, with what stat(2) says of them; unsorted.
+  struct FileFacts {
+    std::string name;
+    uint64_t bytes = 0;
+    timespec modified{};
+    ino_t inode = 0;
+  };
+  std::vector<FileFacts> list_files(const fs::path& relative) const;
 
   void sync(const fs::path& relative) const;
 
@@ -103,7 +117,8 @@ class RootedFolder {
 };
 
 // Streams a file of any length into its place: durable and visible from commit() on; without
-// commit() nothing remains.
+// commit() nothing remains. commit() is flush(), place() and a flush of the folder; those who write
+// many files at once take these steps for all of them together.
 class DurableWriter {
  public:
   DurableWriter(const RootedFolder& root, const fs::path& relative);
@@ -114,11 +129,23 @@ class DurableWriter {
   void write(std::string_view bytes);
   void commit();
 
+  void flush();  // the bytes are on disk, under the temporary name
+  void place();  // visible; durable once the folder is flushed
+
  private:
   fs::path full_path_;
   std::string name_, temporary_;
   UniqueFd folder_, file_;
   std::string buffer_;
 };
+
+struct NewFile {
+  fs::path path;  // relative to the root
+  std::string_view bytes;
+};
+
+// Each file as write_durably would put it there, in much less time; at most a few hundred at once,
+// for they are all open together. On a throw some may be in place, and none is there in part.
+void write_all_durably(const RootedFolder& root, std::span<const NewFile> files);
 
 }  // namespace backlot

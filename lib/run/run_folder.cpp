@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -15,6 +16,7 @@
 #include "run/metrics.h"
 #include "run/private_paths.h"
 #include "run/run_lock.h"
+#include "run/space_guard.h"
 
 namespace backlot {
 namespace {
@@ -68,6 +70,7 @@ struct RunFolder::State {
   void write_manifest();
   void write_manifest_alone();
   void renew_manifest_if_due();
+  size_t complete(const Item& item, Record& record) const;
   void put(size_t place, Record record);
   void settle(size_t place, Record record);
   bool add_engine(const EngineRecord& engine);  // false: known already
@@ -78,6 +81,7 @@ struct RunFolder::State {
   RunInfo info;
   std::optional<RunLock> lock;
   std::optional<JournalWriter> journal;
+  std::optional<SpaceGuard> space;
   Identity identity;
   Findings findings;
 
@@ -131,6 +135,17 @@ void RunFolder::State::prepare() {
     settled.push_back(records[i].status == ItemStatus::done);
     place_of[plan.items[i].id] = i;
   }
+}
+
+// Fills in what the run knows of a record's item, and returns its place in the plan.
+size_t RunFolder::State::complete(const Item& item, Record& record) const {
+  const size_t place = place_of.at(item.id);
+  record.id = item.id;
+  record.index = item.index;
+  record.attempts = records[place].attempts + record.attempt.tries;
+  for (auto& warning : record.attempt.warnings) warning = private_paths.removed_from(warning);
+  record.error = private_paths.removed_from(record.error);
+  return place;
 }
 
 void RunFolder::State::put(size_t place, Record record) {
@@ -227,6 +242,8 @@ RunFolder RunFolder::open(const fs::path& folder, const Plan& plan, RunInfo info
   state->open_journal();
   guard.reset();
   state->prepare();
+  state->space.emplace(state->root, SpaceLimits{plan.output.quota, plan.output.min_free});
+  state->space->count_anew();
   state->write_manifest();
   return RunFolder(std::move(state));
 }
@@ -271,6 +288,7 @@ std::string RunFolder::journal_prefix() const { return state_->prefix(); }
 int RunFolder::lock_fd() const { return state_->lock->fd(); }
 
 OutputFile RunFolder::write_output(const Item& item, std::string_view bytes) const {
+  state_->space->take(item.output, bytes.size());
   state_->root.write_durably(item.output, bytes);
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
 }
@@ -290,15 +308,48 @@ void RunFolder::record_engine(const EngineRecord& engine) {
 
 void RunFolder::record(const Item& item, Record record) {
   const std::lock_guard guard(state_->mutex);
-  const size_t place = state_->place_of.at(item.id);
-  record.id = item.id;
-  record.index = item.index;
-  record.attempts = state_->records[place].attempts + record.attempt.tries;
-  for (auto& warning : record.attempt.warnings)
-    warning = state_->private_paths.removed_from(warning);
-  record.error = state_->private_paths.removed_from(record.error);
+  const size_t place = state_->complete(item, record);
   state_->journal->append(to_json(record));
   state_->settle(place, std::move(record));
+}
+
+std::vector<Record> RunFolder::write_done(std::vector<Finished> finished) {
+  std::vector<NewFile> files;
+  std::exception_ptr no_room;
+  for (const auto& each : finished) {
+    try {
+      state_->space->take(each.item->output, each.bytes.size());
+    } catch (const EnvironmentError&) {
+      no_room = std::current_exception();
+      break;
+    }
+    files.push_back({each.item->output, each.bytes});
+  }
+  write_all_durably(state_->root, files);
+  finished.resize(files.size());
+  auto records = record(std::move(finished));
+  if (no_room) std::rethrow_exception(no_room);
+  return records;
+}
+
+std::vector<Record> RunFolder::record(std::vector<Finished> finished) {
+  const std::lock_guard guard(state_->mutex);
+  std::vector<Record> records;
+  std::vector<Json> lines;
+  for (auto& each : finished) {
+    Record record;
+    record.status = ItemStatus::done;
+    record.file = {each.item->output, std::move(each.sha256), each.bytes.size()};
+    record.width = each.width;
+    record.height = each.height;
+    record.attempt = std::move(each.attempt);
+    state_->complete(*each.item, record);
+    lines.push_back(to_json(record));
+    records.push_back(std::move(record));
+  }
+  state_->journal->append_lines(lines);
+  for (const auto& record : records) state_->settle(state_->place_of.at(record.id), record);
+  return records;
 }
 
 void RunFolder::adopt(const Record& record) {

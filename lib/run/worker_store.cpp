@@ -27,6 +27,8 @@ WorkerStore::WorkerStore(const fs::path& run_folder, std::string_view journal,
       recorded_(std::move(recorded)),
       private_paths_(root_.path()) {}
 
+void WorkerStore::limit_space(SpaceLimits limits) { space_.emplace(root_, limits); }
+
 void WorkerStore::expect(const Item& item, int64_t attempts_before) {
   const std::lock_guard lock(mutex_);
   private_paths_.add(item.model.parent_path());
@@ -34,6 +36,7 @@ void WorkerStore::expect(const Item& item, int64_t attempts_before) {
 }
 
 OutputFile WorkerStore::write_output(const Item& item, std::string_view bytes) const {
+  if (space_) space_->take(item.output, bytes.size());
   root_.write_durably(item.output, bytes);
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
 }

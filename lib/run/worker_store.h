@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include "run/private_paths.h"
 #include "run/result_store.h"
 #include "run/rooted_folder.h"
+#include "run/space_guard.h"
 
 namespace backlot {
 
@@ -27,6 +29,9 @@ class WorkerStore : public ResultStore {
   // folder of its model, which is not to be written down.
   void expect(const Item& item, int64_t attempts_before);
 
+  // From here on outputs are written within these limits, which all who work in the folder share.
+  void limit_space(SpaceLimits limits);
+
   OutputFile write_output(const Item& item, std::string_view bytes) const override;
   void record_engine(const EngineRecord& engine) override;
   void record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,
@@ -37,6 +42,7 @@ class WorkerStore : public ResultStore {
   void record(const Item& item, Record record);
 
   RootedFolder root_;
+  std::optional<SpaceGuard> space_;
   JournalWriter journal_;
   std::function<void(const Record&)> recorded_;
   std::mutex mutex_;  // guards the journal and what is below

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <unordered_map>
 
 #include "base/files.h"
@@ -18,8 +17,8 @@ namespace {
 constexpr std::string_view top_keys[] = {"version", "name",     "task", "model",
                                          "preset",  "defaults", "jobs", "output"};
 constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from"};
-constexpr std::string_view output_keys[] = {"dir",       "format",  "name",
-                                            "max_bytes", "quality", "metadata"};
+constexpr std::string_view output_keys[] = {"dir",     "format",   "name", "max_bytes",
+                                            "quality", "metadata", "quota"};
 constexpr std::string_view formats[] = {"png", "jpeg", "webp"};
 constexpr std::string_view expansions[] = {"product", "zip"};
 constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
@@ -47,8 +46,8 @@ class DocumentReader {
     read_name(root, default_name);
     read_model(root);
     if (const auto* preset = present(root, "preset"))
-      doc_.defaults = load_preset(text_of(*preset, "preset"), preset->value.mark(), doc_.folder,
-                                  doc_.sources, doc_.task);
+      take_preset(load_preset(text_of(*preset, "preset"), preset->value.mark(), doc_.folder,
+                              doc_.sources, doc_.task));
     if (const auto* defaults = present(root, "defaults")) {
       need_map(defaults->value, "defaults", "write `defaults: {steps: 20}`");
       for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
@@ -170,7 +169,10 @@ class DocumentReader {
         fail(entry.mark, fmt::format("unknown key {}", entry.key.substr(0, 80)),
              did_you_mean(entry.key, output_keys,
                           fmt::format("output has {}", fmt::join(output_keys, ", "))));
-      if (value.is_null()) continue;
+      if (value.is_null()) {
+        if (entry.key == "max_bytes") doc_.output.max_bytes.reset();  // not the preset's either
+        continue;
+      }
       if (entry.key == "dir") {
         doc_.output_dir = text_of(entry, "dir");
         if (doc_.output_dir.empty()) fail(value.mark(), "dir is an empty path", "name a folder");
@@ -181,7 +183,10 @@ class DocumentReader {
         doc_.sources.at(value.mark(), "name ", [&] { OutputNames(doc_.output.name, "x", ".png"); });
       } else if (entry.key == "max_bytes") {
         doc_.output.max_bytes =
-            doc_.sources.at(value.mark(), "max_bytes ", [&] { return read_bytes(value); });
+            doc_.sources.at(value.mark(), "max_bytes ", [&] { return read_size(value); });
+      } else if (entry.key == "quota") {
+        doc_.output.quota =
+            doc_.sources.at(value.mark(), "quota ", [&] { return read_size(value); });
       } else if (entry.key == "quality") {
         if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() < 1 ||
             value.scalar() > 100)
@@ -195,6 +200,11 @@ class DocumentReader {
     }
   }
 
+  void take_preset(Preset preset) {
+    doc_.defaults = std::move(preset.fields);
+    doc_.output.max_bytes = preset.max_bytes;
+  }
+
   void read_format(const Value::Entry& entry) {
     doc_.output.format = text_of(entry, "format");
     if (std::ranges::count(formats, doc_.output.format)) return;
@@ -204,29 +214,6 @@ class DocumentReader {
          doc_.output.format == "jpg"
              ? "did you mean jpeg?"
              : did_you_mean(doc_.output.format, formats, "use png, jpeg or webp"));
-  }
-
-  // 12345, "10MB" (powers of 1000) or "10MiB" (of 1024).
-  static uint64_t read_bytes(const Value& value) {
-    const Problem problem{
-        fmt::format("is {}",
-                    value.is_scalar() ? value.scalar().dump().substr(0, 40) : value.kind()),
-        "give a number of bytes, or a size such as 10MB or 10MiB"};
-    if (!value.is_scalar()) throw problem;
-    if (value.scalar().is_number_unsigned() && value.scalar() > 0) return value.scalar();
-    if (!value.is_text()) throw problem;
-    const std::string text = value.scalar();
-    const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
-    const std::string_view unit = trim(std::string_view(text).substr(end));
-    constexpr std::pair<std::string_view, double> units[] = {
-        {"", 1},     {"B", 1},        {"KB", 1e3},        {"kB", 1e3},          {"MB", 1e6},
-        {"GB", 1e9}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
-    const auto found = std::ranges::find(units, unit, &std::pair<std::string_view, double>::first);
-    const Json number = end == 0 ? Json() : plain_scalar(text.substr(0, end));
-    if (found == std::end(units) || !number.is_number()) throw problem;
-    const double bytes = number.get<double>() * found->second;
-    if (bytes < 1 || bytes > 1e15) throw problem;
-    return static_cast<uint64_t>(std::llround(bytes));
   }
 
   void read_jobs(const Value& root) {

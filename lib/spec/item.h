@@ -21,6 +21,8 @@ struct OutputSettings {
   std::optional<uint64_t> max_bytes;              // of one output file
   int quality = 90;                               // jpeg and webp, 1 to 100
   bool metadata = true;                           // false: no text chunks, EXIF or XMP
+  std::optional<uint64_t> quota;                  // bytes of all outputs in the run folder
+  std::optional<uint64_t> min_free;  // of the disk, kept; else 1 % of it, at most 512 MiB
 };
 
 struct Item {

@@ -30,7 +30,9 @@ Json to_json(const OutputSettings& settings) {
           {"name", settings.name},
           {"max_bytes", settings.max_bytes ? Json(*settings.max_bytes) : Json()},
           {"quality", settings.quality},
-          {"metadata", settings.metadata}};
+          {"metadata", settings.metadata},
+          {"quota", settings.quota ? Json(*settings.quota) : Json()},
+          {"min_free", settings.min_free ? Json(*settings.min_free) : Json()}};
 }
 
 OutputSettings output_settings_from_json(const Json& json) {
@@ -40,6 +42,10 @@ OutputSettings output_settings_from_json(const Json& json) {
                           .metadata = json.at("metadata")};
   if (const Json& most = json.at("max_bytes"); !most.is_null())
     settings.max_bytes = most.get<uint64_t>();
+  if (const Json& quota = json.at("quota"); !quota.is_null())
+    settings.quota = quota.get<uint64_t>();
+  if (const Json& free = json.at("min_free"); !free.is_null())
+    settings.min_free = free.get<uint64_t>();
   return settings;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "spec/rows.h"
 #include "spec/yaml.h"
 
@@ -19,26 +20,44 @@ Value presets_of(std::string_view text, uint32_t source, const Sources& sources)
   return presets->value;
 }
 
-FieldValues fields_of(const Value& preset, const Sources& sources, Task task) {
+Preset preset_of(const Value& preset, const Sources& sources, Task task) {
   if (!preset.is_map())
     sources.fail(preset.mark(), fmt::format("a preset is a mapping, not {}", preset.kind()),
                  "write `name: {field: value}`");
-  FieldValues fields;
+  constexpr std::string_view others[] = {"description", "max_bytes"};
+  Preset out;
   for (const auto& [key, mark, value] : preset.entries()) {
     if (key == "description") continue;
-    const Field& field = known_field(key, mark, sources, task);
-    fields.set(
+    if (key == "max_bytes") {
+      if (!value.is_null())
+        out.max_bytes = sources.at(value.mark(), "max_bytes ", [&] { return read_size(value); });
+      continue;
+    }
+    const Field& field = known_field(key, mark, sources, task, others);
+    out.fields.set(
         {&field,
          sources.at(value.mark(), key + " ", [&] { return check_field(field, value.json()); }),
          value.mark()});
   }
-  return fields;
+  return out;
 }
 
 }  // namespace
 
-FieldValues load_preset(const std::string& name, Mark mark, const fs::path& folder,
-                        Sources& sources, Task task) {
+uint64_t read_size(const Value& value) {
+  const Problem problem{
+      fmt::format("is {}", value.is_scalar() ? value.scalar().dump().substr(0, 40) : value.kind()),
+      "give a number of bytes, or a size such as 10MB or 10MiB"};
+  if (!value.is_scalar()) throw problem;
+  if (value.scalar().is_number_unsigned() && value.scalar() > 0) return value.scalar();
+  if (!value.is_text()) throw problem;
+  const auto bytes = parse_bytes(value.scalar().get<std::string>());
+  if (!bytes) throw problem;
+  return *bytes;
+}
+
+Preset load_preset(const std::string& name, Mark mark, const fs::path& folder, Sources& sources,
+                   Task task) {
   std::vector<Value> tables;
   const fs::path beside = folder / "presets.yaml";
   if (fs::exists(beside)) {
@@ -49,7 +68,7 @@ FieldValues load_preset(const std::string& name, Mark mark, const fs::path& fold
   std::vector<std::string_view> names;
   for (const auto& table : tables)
     for (const auto& entry : table.entries()) {
-      if (entry.key == name) return fields_of(entry.value, sources, task);
+      if (entry.key == name) return preset_of(entry.value, sources, task);
       if (!std::ranges::count(names, entry.key)) names.push_back(entry.key);
     }
   const std::string near = nearest(name, names);

@@ -1,7 +1,9 @@
 // Presets: named bundles of defaults.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,11 +12,19 @@
 
 namespace backlot {
 
-// The fields of the preset `name`: from presets.yaml in `folder` if that has it, else from the ones
+struct Preset {
+  FieldValues fields;
+  std::optional<uint64_t> max_bytes;  // of one output, where the spec's output says nothing
+};
+
+// 12345, "10MB" (powers of 1000) or "10MiB" (of 1024). Throws Problem for anything else.
+uint64_t read_size(const Value& value);
+
+// The preset `name`: from presets.yaml in `folder` if that has it, else from the ones
 // that come with backlot (jobspecs/presets.yaml, compiled in). Throws SpecError: at `mark` for an
 // unknown name, in the file for what is wrong there.
-FieldValues load_preset(const std::string& name, Mark mark, const std::filesystem::path& folder,
-                        Sources& sources, Task task);
+Preset load_preset(const std::string& name, Mark mark, const std::filesystem::path& folder,
+                   Sources& sources, Task task);
 
 // The text of jobspecs/presets.yaml.
 std::string_view shipped_presets();

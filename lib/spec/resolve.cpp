@@ -102,6 +102,7 @@ Json resolved_spec(const SpecDocument& document) {
                                   {"metadata", document.output.metadata}};
   if (fs::path(document.output_dir).is_relative()) output["dir"] = document.output_dir;
   if (document.output.max_bytes) output["max_bytes"] = *document.output.max_bytes;
+  if (document.output.quota) output["quota"] = *document.output.quota;
   return out;
 }
 

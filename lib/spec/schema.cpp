@@ -56,17 +56,21 @@ Json object_of(Json properties) {
       {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
+Json size_schema() {
+  return {{"anyOf",
+           {{{"type", "integer"}, {"minimum", 1}},
+            {{"type", "string"}, {"pattern", "^[0-9.]+ ?([kK]B|[MGT]B|[KMGT]iB|B)?$"}}}}};
+}
+
 Json output_schema() {
   return object_of(
       {{"dir", {{"type", "string"}, {"minLength", 1}, {"default", "out"}}},
        {"format", {{"enum", {"png", "jpeg", "webp"}}, {"default", "png"}}},
        {"name", {{"type", "string"}, {"default", "{index:05}-{slug}-{seed}"}}},
-       {"max_bytes",
-        {{"anyOf",
-          {{{"type", "integer"}, {"minimum", 1}},
-           {{"type", "string"}, {"pattern", "^[0-9.]+ ?([kK]B|[MG]B|[KMG]iB|B)?$"}}}}}},
+       {"max_bytes", size_schema()},
        {"quality", {{"type", "integer"}, {"minimum", 1}, {"maximum", 100}, {"default", 90}}},
-       {"metadata", {{"type", "boolean"}, {"default", true}}}});
+       {"metadata", {{"type", "boolean"}, {"default", true}}},
+       {"quota", size_schema()}});
 }
 
 std::string default_of(const Field& field) {

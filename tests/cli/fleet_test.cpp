@@ -166,6 +166,17 @@ TEST(FleetRun, AFullDiskStopsItWithItsCodeAndItGoesOnWhenThereIsRoom) {
   expect_complete(work / "out" / "run", 40);
 }
 
+TEST(FleetRun, AQuotaStopsItWithItsCodeAndALargerOneLetsItGoOn) {
+  TemporaryFolder work;
+  write_tiny_spec(work / "run.yaml", 40);
+  const auto full = backlot(fleet_command({"--quota", "40kB"}), {.folder = work.path()});
+  EXPECT_EQ(full.exit_code, 3) << full.err;
+  EXPECT_NE(full.err.find("quota"), std::string::npos) << full.err;
+  const auto later = backlot(fleet_command({"--quota", "1MB"}), {.folder = work.path()});
+  EXPECT_EQ(later.exit_code, 0) << later.err;
+  expect_each_once(work / "out" / "run", 40);
+}
+
 struct Refused {
   std::vector<std::string> more;
   int exit_code;

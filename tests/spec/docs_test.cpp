@@ -73,7 +73,7 @@ TEST(ShippedSpecs, PresetsAreSound) {
        {"image_fast", "image_draft", "image_standard", "image_high", "image_pocket"}) {
     Sources sources;
     const Mark mark{sources.add("test")};
-    EXPECT_FALSE(load_preset(name, mark, "/nowhere", sources, Task::text_to_image).empty());
+    EXPECT_FALSE(load_preset(name, mark, "/nowhere", sources, Task::text_to_image).fields.empty());
   }
 }
 

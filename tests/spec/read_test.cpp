@@ -329,6 +329,25 @@ TEST(Output, ReadsSizes) {
   EXPECT_EQ(bytes("1.5KB"), 1500u);
   EXPECT_EQ(bytes("123"), 123u);
   EXPECT_EQ(bytes("null"), std::nullopt);
+  EXPECT_EQ(world.read("output: {quota: 50GB}\njobs: [{prompt: a}]").output.quota, 50'000'000'000u);
+  EXPECT_TRUE(world.error("output: {quota: much}\njobs: [{prompt: a}]")
+                  .starts_with("3:17: quota is \"much\""));
+}
+
+TEST(Output, TakesThePresetsLimitUnlessItHasItsOwn) {
+  const SpecWorld world;
+  world.write("presets.yaml", "presets: {small: {steps: 3, max_bytes: 2MB}, odd: {max_bytes: -1}}");
+  const auto bytes = [&](const std::string& output) {
+    const auto document = world.read("preset: small\n" + output + "jobs: [{prompt: a}]");
+    EXPECT_EQ(document.defaults.find("steps")->value, 3);
+    return document.output.max_bytes;
+  };
+  EXPECT_EQ(bytes(""), 2'000'000u);
+  EXPECT_EQ(bytes("output: {format: webp}\n"), 2'000'000u);
+  EXPECT_EQ(bytes("output: {max_bytes: 5kB}\n"), 5000u);
+  EXPECT_EQ(bytes("output: {max_bytes: null}\n"), std::nullopt);
+  const std::string error = world.error("preset: odd\njobs: [{prompt: a}]");
+  EXPECT_NE(error.find("max_bytes is -1"), std::string::npos) << error;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ namespace backlot::faults {
 namespace {
 
 bool armed = false;
-bool inside = false;  // the bookkeeping's own calls don't count
+thread_local bool inside = false;  // the bookkeeping's own calls don't count
+std::recursive_mutex mutex;        // guards the bookkeeping
 Kind kind = Kind::count;
 int64_t fatal_call = 0;
 
@@ -75,6 +77,7 @@ enum class Signals { can_interrupt, can_not };
 // 0: go on; an errno: fail with it; -1: write one byte.
 int strike(Call call, Signals signals) {
   if (!armed || inside) return 0;
+  const std::lock_guard lock(mutex);
   const int64_t now = ++*counter;
   if (now < fatal_call) return 0;
   if (now > fatal_call && kind != Kind::no_space) return 0;
@@ -103,6 +106,7 @@ int strike(Call call, Signals signals) {
 template <typename Note>
 void note(Note what) {
   if (!armed || inside || kind != Kind::power_loss) return;
+  const std::lock_guard lock(mutex);
   inside = true;
   what();
   inside = false;
