@@ -26,6 +26,7 @@ class MetricsServer {
 
  private:
   std::shared_ptr<prometheus::Collectable> metrics_;
+  std::string address_;
   std::unique_ptr<prometheus::Exposer> exposer_;
   int port_ = 0;
 };
