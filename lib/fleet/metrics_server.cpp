@@ -16,31 +16,22 @@
 namespace backlot {
 namespace {
 
+// Makes a connection and ends it.
 void call(const std::string& address, int port) {
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(static_cast<uint16_t>(port));
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(static_cast<uint16_t>(port));
-  const bool is_v4 = ::inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
-  if (!is_v4 && ::inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1) return;
-  const UniqueFd fd(::socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (is_v4)
-    (void)::connect(fd.get(), reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
-  else
-    (void)::connect(fd.get(), reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_port = htons(static_cast<uint16_t>(port));
+  if (::inet_pton(AF_INET, address.c_str(), &place.sin_addr) != 1) return;
+  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  (void)::connect(fd.get(), reinterpret_cast<const sockaddr*>(&place), sizeof place);
 }
 
 }  // namespace
 
 MetricsServer::MetricsServer(const std::string& address, int port, const FleetMetrics& metrics)
     : metrics_(metrics.everything()), address_(address) {
-  const bool ipv6 = address.find(':') != std::string::npos && !address.starts_with('[');
-  const auto place =
-      ipv6 ? fmt::format("[{}]:{}", address, port) : fmt::format("{}:{}", address, port);
   try {
-    exposer_ = std::make_unique<prometheus::Exposer>(place);
+    exposer_ = std::make_unique<prometheus::Exposer>(fmt::format("{}:{}", address, port));
   } catch (const std::exception&) {
     // The library does not say why.
     throw EnvironmentError(
