@@ -11,7 +11,7 @@ void declare_metrics_options(CLI::App& app, MetricsOptions& options) {
                  "serve metrics to Prometheus on this port while at work (0: any free one)")
       ->check(CLI::Range(0, 65535));
   app.add_option("--metrics-address", options.address,
-                 "the address to serve them on (0.0.0.0: all of this machine's)")
+                 "the IPv4 address to serve them on (0.0.0.0: all of this machine's)")
       ->needs("--metrics-port");
 }
 

@@ -207,7 +207,8 @@ void FleetMetrics::item_started(const Item& item, const WorkerView&) {
 }
 
 void FleetMetrics::item_done(const Item& item, const Record& record) {
-  put_down(item);
+  // What comes from the cache was neither in a queue nor in hand.
+  if (!record.attempt.cached) put_down(item);
   ++run_->done;
   ++(record.attempt.cached ? run_->cached : run_->made_here);
   run_->attempts.Add(run_->labels()).Increment(static_cast<double>(record.attempt.tries));
@@ -255,7 +256,7 @@ void FleetMetrics::devices_read(const std::vector<Device>& devices) {
   }
 }
 
-// Settled without having been in hand: it came from the cache, or was given up in the queue.
+// Settled without having been in hand: it was given up in the queue.
 void FleetMetrics::put_down(const Item& item) {
   if (run_->in_hand.erase(item.id) == 0) --run_->queued;
 }

@@ -78,8 +78,8 @@ class FleetProgress {
   // `preview` is a small PNG as a data: URI, or "".
   virtual void item_progress(const Item&, int /*percent*/, std::string_view /*preview*/) {}
 
-  // Settled. What came from the cache has record.attempt.cached set, and is said by
-  // cache_looked_up() as well.
+  // Settled. What came from the cache has record.attempt.cached set, is said by cache_looked_up()
+  // as well, and was not queued before.
   virtual void item_done(const Item&, const Record&) {}
   virtual void item_failed(const Item&, const std::string& /*error*/) {}
 

@@ -188,6 +188,7 @@ void FleetWorker::settle(const Json& line, WorkQueue& queue) {
     ++view_.failed;
     progress_.item_failed(item, record->error);
   }
+  progress_.worker_changed(view_);
   queue.settled(item, *record);
 }
 

@@ -1,19 +1,37 @@
 #include "fleet/metrics_server.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <prometheus/exposer.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 #include "base/error.h"
+#include "run/rooted_folder.h"
 
 namespace backlot {
+namespace {
+
+// Makes a connection and ends it.
+void call(const std::string& address, int port) {
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_port = htons(static_cast<uint16_t>(port));
+  if (::inet_pton(AF_INET, address.c_str(), &place.sin_addr) != 1) return;
+  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  (void)::connect(fd.get(), reinterpret_cast<const sockaddr*>(&place), sizeof place);
+}
+
+}  // namespace
 
 MetricsServer::MetricsServer(const std::string& address, int port, const FleetMetrics& metrics)
-    : metrics_(metrics.everything()) {
-  const bool ipv6 = address.find(':') != std::string::npos && !address.starts_with('[');
-  const auto place =
-      ipv6 ? fmt::format("[{}]:{}", address, port) : fmt::format("{}:{}", address, port);
+    : metrics_(metrics.everything()), address_(address) {
   try {
-    exposer_ = std::make_unique<prometheus::Exposer>(place);
+    exposer_ = std::make_unique<prometheus::Exposer>(fmt::format("{}:{}", address, port));
   } catch (const std::exception&) {
     // The library does not say why.
     throw EnvironmentError(
@@ -25,6 +43,18 @@ MetricsServer::MetricsServer(const std::string& address, int port, const FleetMe
   exposer_->RegisterCollectable(metrics_);
 }
 
-MetricsServer::~MetricsServer() = default;
+// The library looks every two seconds whether to stop, or whenever somebody calls.
+MetricsServer::~MetricsServer() {
+  std::atomic<bool> stopped = false;
+  std::thread caller([&] {
+    while (!stopped) {
+      call(address_, port_);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
+  exposer_.reset();
+  stopped = true;
+  caller.join();
+}
 
 }  // namespace backlot

@@ -14,9 +14,9 @@ namespace backlot {
 
 class MetricsServer {
  public:
-  // Answers GET /metrics on `address`:`port` in threads of its own until destroyed; port 0 is any
-  // free one. `metrics` may go first. Throws EnvironmentError: the port is taken, or the address is
-  // not this machine's.
+  // Answers GET /metrics on `address`, of IPv4, and `port` in threads of its own until destroyed;
+  // port 0 is any free one. `metrics` may go first. Throws EnvironmentError: the port is taken, or
+  // the address is not this machine's.
   MetricsServer(const std::string& address, int port, const FleetMetrics& metrics);
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
@@ -26,6 +26,7 @@ class MetricsServer {
 
  private:
   std::shared_ptr<prometheus::Collectable> metrics_;
+  std::string address_;
   std::unique_ptr<prometheus::Exposer> exposer_;
   int port_ = 0;
 };

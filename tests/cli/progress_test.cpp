@@ -78,11 +78,12 @@ TEST(Metrics, AreWrittenAndServed) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.err.find("metrics at http://127.0.0.1:"), std::string::npos) << result.err;
   const std::string text = read_file(work / "run/metrics.prom");
-  for (const char* line : {"backlot_items{status=\"done\",run=\"run\"} 2",
-                           "backlot_fleet_items{run=\"run\",state=\"done\"} 2",
-                           "backlot_worker_items{device=\"cpu\",run=\"run\",status=\"done\","
-                           "worker=\"cpu-0\"} 2",
-                           "backlot_device_memory_bytes{device=\"cpu\",kind=\"total\""})
+  for (const char* line :
+       {"backlot_items{status=\"done\",run=\"a-red-apple\"} 2",
+        "backlot_fleet_items{run=\"a-red-apple\",state=\"done\"} 2",
+        "backlot_worker_items{device=\"cpu\",run=\"a-red-apple\",status=\"done\","
+        "worker=\"cpu-0\"} 2",
+        "backlot_device_memory_bytes{device=\"cpu\",kind=\"total\""})
     EXPECT_NE(text.find(line), std::string::npos) << line << " in\n" << text;
 }
 

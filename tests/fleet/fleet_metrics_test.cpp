@@ -62,7 +62,9 @@ Device gpu(uint64_t free) {
 void tell(FleetMetrics& metrics) {
   metrics.begin({.name = "fruit", .items = 6, .reused = 1});
   metrics.reuse(done(0));
-  for (int i = 1; i < 6; ++i) metrics.item_queued(item(i));
+  metrics.cache_looked_up(item(3), true);
+  metrics.item_done(item(3), done(3, true));
+  for (int i : {1, 2, 4, 5}) metrics.item_queued(item(i));
   metrics.worker_changed(worker());
   metrics.devices_read({gpu(40)});
   metrics.devices_read({gpu(90)});
@@ -72,8 +74,6 @@ void tell(FleetMetrics& metrics) {
   metrics.item_queued(item(2));
   metrics.item_started(item(2), worker());
   metrics.item_failed(item(2), "no luck");
-  metrics.cache_looked_up(item(3), true);
-  metrics.item_done(item(3), done(3, true));
 }
 
 // The value of one series in the text, e.g. of backlot_items{run="fruit",status="done"}.
@@ -116,7 +116,7 @@ std::set<std::string> exported() {
   tell(metrics);
   const std::string text = scrape(metrics);
   std::set<std::string> names;
-  const std::regex type("# TYPE (\\S+)");
+  const std::regex type("# TYPE (backlot_\\S+)");  // the server counts itself, too
   for (std::sregex_iterator at(text.begin(), text.end(), type), end; at != end; ++at)
     names.insert((*at)[1]);
   return names;

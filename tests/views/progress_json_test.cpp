@@ -48,7 +48,9 @@ void run_a_little(FleetProgress& to) {
   const auto& items = plan.items;
   FleetOfOne one(to, "cpu", {.previews = true, .readings = true});
   one.begin(plan, 3, 0);
-  for (const auto& each : items) one.item_queued(each);
+  to.cache_looked_up(items[2], true);
+  to.item_done(items[2], {.id = "id-2", .attempt = {.cached = true}});
+  for (size_t i : {0, 1}) one.item_queued(items[i]);
   one.stage("load");
   one.stage_ended();
   const std::vector<const Item*> both = {&items[0], &items[1]};
@@ -65,8 +67,6 @@ void run_a_little(FleetProgress& to) {
   one.item_recorded(items[0], {.id = "id-0", .attempt = {.denoise = 1.5}});
   one.item_done(items[0], 1.5);
   one.item_failed(items[1], "out of memory");
-  to.cache_looked_up(items[2], true);
-  to.item_done(items[2], {.id = "id-2", .attempt = {.cached = true}});
   one.end({.items = 3, .done = 2, .failed = 1, .seconds = 2});
 }
 
@@ -74,23 +74,23 @@ TEST(ProgressJson, EventsComeInOrderAndAreTrue) {
   const auto events = events_of(run_a_little);
   std::vector<std::string> names;
   for (const auto& event : events) names.push_back(event["event"]);
-  EXPECT_EQ(names, (std::vector<std::string>{"begin", "queued",  "queued",  "queued",   "worker",
-                                             "stage", "worker",  "started", "started",  "worker",
-                                             "stage", "stage",   "step",    "progress", "progress",
-                                             "step",  "retried", "queued",  "worker",   "progress",
-                                             "item",  "item",    "cache",   "item",     "end"}));
-  EXPECT_EQ(events[4]["state"], "loading");
-  EXPECT_GT(events[4]["resident_bytes"], 0);
-  EXPECT_EQ(events[7]["worker"], "cpu-0");
-  EXPECT_EQ(events[12]["done"], 1);
-  EXPECT_EQ(events[12]["batch"], 2);
-  EXPECT_EQ(events[13]["preview"], "data:image/png;base64,AAAA");
-  EXPECT_FALSE(events[14].contains("preview"));
-  EXPECT_EQ(events[16]["why"], "out of memory");
-  EXPECT_EQ(events[20]["seconds"], 1.5);
-  EXPECT_EQ(events[21]["error"], "out of memory");
-  EXPECT_EQ(events[23]["cached"], true);
-  EXPECT_EQ(events[24]["done"], 2);
+  EXPECT_EQ(names, (std::vector<std::string>{"begin",    "cache", "item",    "queued",  "queued",
+                                             "worker",   "stage", "worker",  "started", "started",
+                                             "worker",   "stage", "stage",   "step",    "progress",
+                                             "progress", "step",  "retried", "queued",  "worker",
+                                             "progress", "item",  "item",    "end"}));
+  EXPECT_EQ(events[2]["cached"], true);
+  EXPECT_EQ(events[5]["state"], "loading");
+  EXPECT_GT(events[5]["resident_bytes"], 0);
+  EXPECT_EQ(events[8]["worker"], "cpu-0");
+  EXPECT_EQ(events[13]["done"], 1);
+  EXPECT_EQ(events[13]["batch"], 2);
+  EXPECT_EQ(events[14]["preview"], "data:image/png;base64,AAAA");
+  EXPECT_FALSE(events[15].contains("preview"));
+  EXPECT_EQ(events[17]["why"], "out of memory");
+  EXPECT_EQ(events[21]["seconds"], 1.5);
+  EXPECT_EQ(events[22]["error"], "out of memory");
+  EXPECT_EQ(events[23]["done"], 2);
 }
 
 TEST(ProgressJson, TheSchemaHasEveryEventAndNoOther) {
