@@ -52,6 +52,8 @@ void declare_common_options(CLI::App& app, GenerateOptions& options) {
                  "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures");
   app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
       ->check(CLI::Range(1, 4096));
+  app.add_flag("--allow-lower-precision", options.allow_lower_precision,
+               "where float32 does not fit into memory, bfloat16 may take its place");
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
       ->check(CLI::Range(1, 4096));
   app.add_flag("--dry-run", options.dry_run, "say what would be made and what memory it takes");
@@ -128,7 +130,8 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
       run_on_one_device(engine.get(), run.plan, folder,
                         {.precision = precision_of(options.dtype),
                          .quantization = quantization_of(options.quantize),
-                         .batch_size = options.batch_size},
+                         .batch_size = options.batch_size,
+                         .allow_lower_precision = options.allow_lower_precision},
                         progress, stop);
   } catch (...) {
     failure = std::current_exception();
@@ -249,6 +252,13 @@ Precision precision_of(const std::string& dtype) {
   if (dtype == "float16") return Precision::float16;
   throw UsageError("--dtype " + dtype, "no such precision",
                    "give float32, bfloat16, float16 or auto");
+}
+
+MemoryWish memory_wish(const GenerateOptions& options) {
+  return {.precision = precision_of(options.dtype),
+          .quantization = quantization_of(options.quantize),
+          .batch_size = options.batch_size,
+          .allow_lower_precision = options.allow_lower_precision};
 }
 
 Quantization quantization_of(const std::string& name) {

@@ -9,6 +9,7 @@
 
 #include "base/stop.h"
 #include "engine/engine.h"
+#include "fleet/memory_plan.h"
 #include "run/run_folder.h"
 #include "spec/item.h"
 #include "spec/spec.h"
@@ -22,6 +23,7 @@ struct GenerateOptions {
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
   int64_t batch_size = 0;
   int threads = 0;
+  bool allow_lower_precision = false;
   bool dry_run = false, fresh = false, json = false, no_metadata = false;
   bool quiet = false, verbose = false, log_json = false;
 };
@@ -42,6 +44,7 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 // What would be made, with its memory: for --dry-run.
 void print_plan(const PreparedRun& run, const GenerateOptions& options);
 
+MemoryWish memory_wish(const GenerateOptions& options);
 Precision precision_of(const std::string& dtype);
 Quantization quantization_of(const std::string& name);
 

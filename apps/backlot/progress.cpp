@@ -58,6 +58,11 @@ class Counting : public RunProgress {
     clear();
     log_warning(text);
   }
+  void detail(const std::string& text) override {
+    const std::lock_guard lock(mutex_);
+    clear();
+    log_detail(text);
+  }
   void end(const RunTotals& totals) override {
     const std::lock_guard lock(mutex_);
     clear();

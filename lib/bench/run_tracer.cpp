@@ -69,6 +69,8 @@ void RunTracer::item_failed(const Item& item, const std::string& error) {
 
 void RunTracer::warning(const std::string& text) { next_.warning(text); }
 
+void RunTracer::detail(const std::string& text) { next_.detail(text); }
+
 void RunTracer::end(const RunTotals& totals) {
   stages_.end();
   next_.end(totals);

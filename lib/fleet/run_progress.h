@@ -29,6 +29,7 @@ class RunProgress {
   virtual void item_failed(const Item& item, const std::string& error) = 0;
   virtual void warning(const std::string& text) = 0;
   virtual void end(const RunTotals& totals) = 0;
+  virtual void detail(const std::string&) {}  // for those who asked for more
 
   // For those who keep time. Stages from here on are for these items.
   virtual void batch_begun(std::span<const Item* const>) {}

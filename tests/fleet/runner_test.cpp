@@ -57,7 +57,6 @@ class FakePipeline : public ImagePipeline {
     return results;
   }
   std::string dtype() const override { return "float32"; }
-  uint64_t bytes_per_item(int64_t, int64_t, bool) const override { return 1; }
 
  private:
   Behaviour& behaviour_;

@@ -180,11 +180,5 @@ TEST(Sdxl, SecondsAreSharedAmongTheBatch) {
   EXPECT_EQ(results[0].seconds.denoise, results[1].seconds.denoise);
 }
 
-TEST(Sdxl, MoreMemoryForLargerPicturesAndForGuidance) {
-  const auto pipeline = load_for_test(oracles() + tiny);
-  EXPECT_GT(pipeline->bytes_per_item(128, 128, true), pipeline->bytes_per_item(64, 64, true));
-  EXPECT_GE(pipeline->bytes_per_item(64, 64, true), pipeline->bytes_per_item(64, 64, false));
-}
-
 }  // namespace
 }  // namespace backlot
