@@ -167,8 +167,8 @@ int64_t BatchMaker::most_together(const Item& item, int64_t items) {
 size_t BatchMaker::look_ahead(std::span<const Item* const> coming, int64_t together) {
   constexpr size_t most = 96;
   auto& pipeline = load(*coming.front(), std::ssize(coming));
-  if (!pipeline.text_encoders_out()) return coming.size();
   const auto size = static_cast<size_t>(together);
+  if (!pipeline.text_encoders_out()) return std::min(size, coming.size());
   const size_t count = std::min(coming.size(), std::max(most / size * size, size));
   std::vector<ImageRequest> requests;
   for (const Item* item : coming.first(count)) requests.push_back(image_request(*item));
@@ -187,9 +187,8 @@ void BatchMaker::make(const std::vector<const Item*>& batch) {
       planner_->plan_batch(first, std::ssize(batch), memory_now(), manner_now(first));
   if (plan.text_encoders_out && pipeline.move_text_encoders_out())
     progress_.detail("text encoders are in memory only while prompts are encoded");
-  Steps steps{.tiled = plan.vae_tiling};
-  if (plan.vae_tiling && !image_request(first).vae_tiling)
-    steps.taken.push_back("decoded in tiles for want of memory");
+  Steps steps;
+  if (plan.vae_tiling && !image_request(first).vae_tiling) tiled_.insert(batch_key(first));
   if (plan.precision == Precision::bfloat16 && options_.precision == Precision::float32)
     steps.taken.push_back("made in bfloat16 for want of memory");
   const auto size = static_cast<size_t>(plan.fits ? plan.batch : 1);
@@ -203,6 +202,10 @@ void BatchMaker::drain() { writer_.drain(); }
 
 void BatchMaker::make(std::vector<const Item*> batch, Steps steps) {
   ImagePipeline& pipeline = load(*batch.front(), std::ssize(batch));
+  if (!steps.tiled && tiled_.contains(batch_key(*batch.front()))) {
+    steps.tiled = true;
+    steps.taken.push_back("decoded in tiles for want of memory");
+  }
   Attempt attempt{.started = utc_now(),
                   .device = device_.name,
                   .dtype = pipeline.dtype(),
@@ -251,7 +254,7 @@ void BatchMaker::step_down(std::vector<const Item*> batch, Steps steps, const st
     const size_t half = (batch.size() + 1) / 2;
     limits_[batch_key(first)] = static_cast<int64_t>(half);
     learn_limit(first, steps.tiled, static_cast<int64_t>(half));
-    step(fmt::format("{} pictures together in place of {}", half, batch.size()));
+    step(fmt::format("{} together in place of {}", half, batch.size()));
     const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(half);
     make({batch.begin(), middle}, steps);
     make({middle, batch.end()}, steps);
@@ -260,7 +263,7 @@ void BatchMaker::step_down(std::vector<const Item*> batch, Steps steps, const st
   const bool tiled = steps.tiled || image_request(first).vae_tiling;
   learn_limit(first, tiled, 0);
   if (!tiled && planner_->tiles_help(first)) {
-    steps.tiled = true;
+    tiled_.insert(batch_key(first));
     step("decoded in tiles");
   } else if (loaded_.held().move_text_encoders_out()) {
     step("text encoders only while prompts are encoded");

@@ -97,6 +97,7 @@ class BatchMaker {
   std::shared_ptr<MemoryPlanner> planner_;
   std::map<std::string, int64_t> limits_;  // by batch key: what fitted after memory ran out
   std::set<std::string> lowered_;          // by pipeline key: those in lower precision than wished
+  std::set<std::string> tiled_;            // by batch key: those that want tiles
   std::set<std::string> told_;             // warnings that were given
   OutputWriter writer_;
 };

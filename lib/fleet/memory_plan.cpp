@@ -15,7 +15,7 @@ namespace {
 constexpr uint64_t MiB = uint64_t{1} << 20;
 
 // LibTorch and the engine before a model is loaded, measured; a GPU's context besides.
-constexpr uint64_t process_bytes = 230 * MiB, context_bytes = 600 * MiB;
+constexpr uint64_t process_bytes = 145 * MiB, context_bytes = 600 * MiB;
 
 // What is left to others, and to what no plan foresees.
 constexpr uint64_t most_left_free = 512 * MiB;

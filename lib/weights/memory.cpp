@@ -111,14 +111,16 @@ WeightBytes weight_bytes(const ModelSizes& sizes, const LoadedAs& as) {
 
 uint64_t decode_bytes(std::span<const int64_t> channels, int64_t value_bytes, int64_t width,
                       int64_t height) {
-  constexpr int64_t full_size_maps = 4;  // of the last upsampling, which is the widest
+  // Of the last upsampling, which is the widest; measured.
+  constexpr int64_t half_maps = 15;
   const int64_t last = channels.empty() ? 0 : channels[channels.size() > 1 ? 1 : 0];
-  return static_cast<uint64_t>(full_size_maps * last * value_bytes * width * height);
+  return static_cast<uint64_t>(half_maps * last * value_bytes * width * height / 2);
 }
 
 uint64_t working_bytes(const ModelSizes& sizes, const LoadedAs& as, const PictureShape& shape,
                        int64_t together) {
-  constexpr int64_t skips = 3;     // feature maps that each level keeps for the way up
+  constexpr uint64_t scratch = 16_MiB;  // of kernels, and what they are compiled into
+  constexpr int64_t skips = 3;          // feature maps that each level keeps for the way up
   constexpr int64_t at_work = 16;  // a block's maps, with the eight-fold width of a gated layer
   const int64_t each = value_bytes(as.dtype);
   const int64_t vae_each = as.dtype == "float16" && sizes.vae_in_float32 ? 4 : each;
@@ -142,7 +144,8 @@ uint64_t working_bytes(const ModelSizes& sizes, const LoadedAs& as, const Pictur
                                   1, together);
   const auto picture = static_cast<uint64_t>(3 * shape.width * shape.height);
   const uint64_t decode = one * static_cast<uint64_t>(slice);
-  return std::max({denoise, decode, 32_MiB}) + picture * static_cast<uint64_t>(2 * together);
+  return std::max(denoise, decode + denoise / 3) + scratch +
+         picture * static_cast<uint64_t>(2 * together);
 }
 
 }  // namespace backlot

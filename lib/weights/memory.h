@@ -62,7 +62,7 @@ struct PictureShape {
 // Working memory while `together` pictures are made, at its peak: the larger of the UNet's (feature
 // maps kept for the skip connections and one block at work, for every picture, twice under
 // guidance) and the decoder's (a few maps at full size, for as many pictures as are decoded
-// together).
+// together, beside what denoising left for reuse in other sizes).
 uint64_t working_bytes(const ModelSizes& sizes, const LoadedAs& as, const PictureShape& shape,
                        int64_t together);
 
@@ -71,6 +71,6 @@ uint64_t decode_bytes(std::span<const int64_t> channels, int64_t value_bytes, in
                       int64_t height);
 
 // Pictures are decoded together while their working memory stays below this.
-constexpr uint64_t decode_budget = uint64_t{512} << 20;
+constexpr uint64_t decode_budget = uint64_t{960} << 20;
 
 }  // namespace backlot
