@@ -54,6 +54,8 @@ void MemoryMeter::reset_peak() {
   }
 }
 
+uint64_t MemoryMeter::idle() const { return device_.is_cpu() ? idle_pool_bytes() : 0; }
+
 void MemoryMeter::drop_idle() {
   if (device_.is_cpu()) {
     drop_idle_pool();

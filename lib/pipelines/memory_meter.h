@@ -19,6 +19,10 @@ class MemoryMeter {
 
   void reset_peak();
 
+  // On the CPU what the allocator holds for reuse by tensors of about the same size; on a GPU,
+  // where it divides blocks as it likes, 0.
+  uint64_t idle() const;
+
   // Gives what allocators hold for reuse back, so that it is in no later peak.
   void drop_idle();
 

@@ -20,6 +20,9 @@
 namespace backlot {
 namespace {
 
+// More is worth the time that it takes to have it again from the system.
+constexpr uint64_t most_idle_at_decoding = uint64_t{256} << 20;
+
 void stop_if_asked(const Progress& progress) {
   if (progress.stop_requested()) throw Interrupted();
 }
@@ -153,6 +156,8 @@ std::vector<ImageResult> SdxlPipeline::make(std::span<const ImageRequest> batch,
     }
     pictures->mark();
 
+    // The decoder's tensors are of other sizes than the denoiser's.
+    if (meter_.idle() > most_idle_at_decoding) meter_.drop_idle();
     progress.stage("decode");
     for (auto& [items, sample] : latents) {
       size_t slice = pictures->slices.size();

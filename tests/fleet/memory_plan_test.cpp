@@ -74,7 +74,9 @@ TEST_P(Plans, AreWhatFits) {
   EXPECT_EQ(plan.vae_tiling, c.tiled);
   EXPECT_EQ(plan.fits, c.fits);
   EXPECT_EQ(plan.allowed, allowance(memory));
-  if (c.fits) EXPECT_LE(plan.need.peak(), plan.allowed);
+  if (c.fits) {
+    EXPECT_LE(plan.need.peak(), plan.allowed);
+  }
   // Whatever was asked for and not given is said, with the figures.
   if (c.wish.batch_size > plan.batch && c.items > plan.batch) {
     ASSERT_FALSE(plan.warnings.empty());
@@ -98,15 +100,15 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"as_wished", eight, 512, 100, 200 * GiB, 1, "float32", 8, 8, false, false, true},
         Case{"wish_stepped_down", many, 1024, 100, 24 * GiB, 1, "bfloat16", 2, 63, false, false,
              true},
-        Case{"text_encoders_move_before_tiles", full, 1024, 9, 14 * GiB + 512 * MiB, 1, "float32",
-             1, 1, true, false, true},
-        Case{"tiles_where_they_help", full, 4096, 9, 24 * GiB, 1, "float32", 1, 1, false, true,
+        Case{"text_encoders_move_before_tiles", full, 1024, 9, 22 * GiB, 1, "float32", 1, 4, true,
+             false, true},
+        Case{"tiles_where_they_help", full, 2048, 9, 32 * GiB, 1, "float32", 1, 4, false, true,
              true},
-        Case{"workers_share", narrow, 1024, 100, 24 * GiB, 2, "bfloat16", 1, 4, false, false, true},
+        Case{"workers_share", narrow, 1024, 100, 28 * GiB, 2, "bfloat16", 1, 4, false, false, true},
         Case{"too_many_workers", narrow, 1024, 100, 24 * GiB, 8, "bfloat16", 1, 1, true, false,
              false},
         Case{"nothing_fits", full, 1024, 9, 8 * GiB, 1, "float32", 1, 1, true, false, false},
-        Case{"lower_if_allowed", lower, 1024, 9, 9 * GiB, 1, "bfloat16", 1, 4, false, false, true},
+        Case{"lower_if_allowed", lower, 1024, 9, 14 * GiB, 1, "bfloat16", 1, 4, false, false, true},
         Case{"not_lower_if_not_needed", lower, 1024, 1, 100 * GiB, 1, "float32", 1, 1, false, false,
              true},
         // A container's limit is all that the machine has, as far as we are concerned.
@@ -131,7 +133,7 @@ TEST(MemoryPlan, WhatIsLoadedStaysInItsPrecisionAndIsNotCountedTwice) {
   DeviceMemory memory = device(2 * GiB);
   memory.total = 32 * GiB;
   EXPECT_FALSE(plans.plan(picture(512, 512), 1, memory).fits);
-  memory.held = 14 * GiB;
+  memory.held = 16 * GiB;
   const auto plan = plans.plan(picture(512, 512), 1, memory, Manner{.dtype = "float32"});
   EXPECT_TRUE(plan.fits);
   EXPECT_EQ(plan.dtype, "float32");
@@ -158,7 +160,8 @@ TEST(MemoryPlan, OwnKernelsTakeMoreForTheirWeights) {
   memory.own_kernels = true;
   const auto packed = plans.need(item, memory, {.dtype = "bfloat16"}, 1);
   EXPECT_GT(packed.networks, plain.networks + GiB);
-  EXPECT_EQ(plans.need(item, memory, {.dtype = "float32"}, 1).networks, 2 * plain.networks);
+  EXPECT_NEAR(static_cast<double>(plans.need(item, memory, {.dtype = "float32"}, 1).networks),
+              2.0 * static_cast<double>(plain.networks), 8);
 }
 
 TEST(MemoryPlan, MeasurementsTakeThePlaceOfEstimates) {
@@ -218,7 +221,7 @@ TEST(MemoryPlan, MoreMemoryNeverMakesForLess) {
 TEST(MemoryPlan, SaysWhatWouldFit) {
   auto plans = planner(full);
   std::string all;
-  for (const auto& line : memory_lines(plans, picture(1024, 1024), 4, device(11 * GiB)))
+  for (const auto& line : memory_lines(plans, picture(1024, 1024), 4, device(13 * GiB)))
     all += line + "\n";
   EXPECT_NE(all.find("estimated"), std::string::npos) << all;
   EXPECT_NE(all.find("warning: needs "), std::string::npos) << all;
