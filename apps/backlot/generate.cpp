@@ -74,6 +74,9 @@ void check_options(const GenerateOptions& options) {
   if (quantization_of(options.quantize) == Quantization::int8 && options.dtype == "float16")
     throw UsageError("--quantize int8", "does not go with --dtype float16",
                      "give --dtype bfloat16 or float32");
+  if (options.allow_lower_precision && options.dtype != "float32" && options.dtype != "auto")
+    throw UsageError("--allow-lower-precision", "there is nothing below " + options.dtype,
+                     "leave it out, or give --dtype float32");
   check_device_name(options.device);
   if (options.dry_run && !options.trace.empty())
     throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
