@@ -20,11 +20,14 @@ struct Command {
   // Adds the command's options to `app` and returns what to do once they are parsed.
   Run (*declare)(CLI::App& app);
   const char* exit_codes = nullptr;  // where they mean something else than usual
+  bool hidden = false;               // backlot's own; not in help or completion
 };
 
 std::span<const Command> commands();
 
 Run declare_generate(CLI::App& app);
+Run declare_fleet_run(CLI::App& app);
+Run declare_fleet_worker(CLI::App& app);
 Run declare_bench(CLI::App& app);
 Run declare_health(CLI::App& app);
 Run declare_models(CLI::App& app);

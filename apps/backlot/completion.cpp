@@ -12,6 +12,7 @@ namespace {
 std::vector<std::pair<std::string, std::vector<std::string>>> options_by_command() {
   std::vector<std::pair<std::string, std::vector<std::string>>> out;
   for (const auto& command : commands()) {
+    if (command.hidden) continue;
     CLI::App app("", command.name);
     app.set_help_flag("-h,--help", "");
     if (std::string_view(command.name) != "completion") command.declare(app);

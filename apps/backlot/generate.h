@@ -1,6 +1,7 @@
-// The pieces of `backlot generate`.
+// The pieces of `backlot generate`, which `fleet-run` is made of too.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <map>
 #include <memory>
 #include <optional>
@@ -9,7 +10,10 @@
 
 #include "base/stop.h"
 #include "engine/engine.h"
+#include "fleet/fleet_metrics.h"
 #include "fleet/memory_plan.h"
+#include "fleet/run_progress.h"
+#include "metrics_option.h"
 #include "run/run_folder.h"
 #include "spec/item.h"
 #include "spec/spec.h"
@@ -21,9 +25,11 @@ struct GenerateOptions {
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
+  MetricsOptions metrics;
   int64_t batch_size = 0;
   int threads = 0;
   bool allow_lower_precision = false;
+  std::optional<Shard> shard;  // of fleet-run
   bool dry_run = false, fresh = false, json = false, no_metadata = false;
   bool quiet = false, verbose = false, log_json = false;
 };
@@ -45,7 +51,34 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 void print_plan(const PreparedRun& run, const GenerateOptions& options);
 
 MemoryWish memory_wish(const GenerateOptions& options);
+// Every spec is read and planned before the first one starts, so that a mistake in the last is
+// found at once. Throws UsageError, SpecError, LoadError.
+std::vector<PreparedRun> prepare_runs(const GenerateOptions& options);
+
+// The options that generate and fleet-run share, and what is wrong with their values (UsageError).
+void declare_run_options(CLI::App& app, GenerateOptions& options);
+void check_run_options(const GenerateOptions& options);
 Precision precision_of(const std::string& dtype);
 Quantization quantization_of(const std::string& name);
+
+void configure_log(const GenerateOptions& options);
+
+// What is said and done in the course of a run.
+struct RunSteps {
+  std::function<void(const Totals& before)> begin;
+  std::function<void(const Item& item)> queued;  // each that is still to be made
+  std::function<void()> make;                    // called if there are any
+  std::function<void(const RunTotals& totals)> end;
+};
+
+// Takes the steps, and leaves manifest, metrics and report true, whatever stops the run. Throws
+// what `make` throws.
+RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps);
+
+// Says what the run folder's outputs of earlier runs are like.
+void report_findings(const RunFolder& folder);
+
+// The run's result on standard output.
+void print_totals(const PreparedRun& run, const RunTotals& totals, bool json);
 
 }  // namespace backlot

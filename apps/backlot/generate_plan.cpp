@@ -14,6 +14,7 @@
 #include "model_store.h"
 #include "spec/alternatives.h"
 #include "spec/fields.h"
+#include "spec/resolve.h"
 #include "version.h"
 #include "weights/model_folder.h"
 
@@ -183,7 +184,9 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   run.info.backlot_version = version;
   const fs::path absolute = fs::absolute(folder).lexically_normal();
   run.info.base_seed =
-      RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
+      options.shard
+          ? RunFolder::base_seed(absolute, resolved_spec(run.document))
+          : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
   run.plan = make_plan(run.document,
                        {.model_facts =
                             [&](const fs::path& model, const std::optional<std::string>& variant) {

@@ -21,6 +21,9 @@ Json describe(const Device& device) {
            {"free_bytes", device.free_bytes}};
   if (device.processors > 0) out["processors"] = device.processors;
   if (!device.driver.empty()) out["driver"] = device.driver;
+  if (device.temperature_c) out["temperature_c"] = *device.temperature_c;
+  if (device.utilisation) out["utilisation"] = *device.utilisation;
+  if (device.load) out["load"] = *device.load;
   return out;
 }
 
@@ -79,6 +82,10 @@ void print_report(const Json& report) {
                           report["cpu_features"].get<std::string>());
     if (device.contains("driver"))
       line += fmt::format(", driver {}", device["driver"].get<std::string>());
+    if (device.contains("temperature_c"))
+      line += fmt::format(", {:.0f}°C", device["temperature_c"].get<double>());
+    if (device.contains("utilisation"))
+      line += fmt::format(", {:.0f}% busy", device["utilisation"].get<double>() * 100);
     print_result(line);
   }
   const Json& torch = report["torch"];

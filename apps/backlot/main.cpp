@@ -20,6 +20,8 @@ constexpr Command command_table[] = {
      "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o "
      "apple",
      declare_generate},
+    {"fleet-run", "the same over every device here, and over many machines",
+     "backlot fleet-run jobspecs/demo.yaml --devices cpu,cpu", declare_fleet_run},
     {"bench", "measure this machine: image, load, kernels, fleet",
      "backlot bench                                   # all suites, with the bundled model\n"
      "  backlot bench image --synthetic sdxl-turbo      # full size, without a download\n"
@@ -32,9 +34,16 @@ constexpr Command command_table[] = {
      "backlot health --json", declare_health},
     {"models", "what a model folder holds: list, show, check, tokenize",
      "backlot models show models/pocket-xl", declare_models},
-    {"report", "build a run's report.html again", "backlot report out/demo", declare_report},
+    {"report", "build a run's report.html again, or merge shards into one run",
+     "backlot report out/demo\n"
+     "  backlot report shard-1 shard-2 shard-3 -o merged",
+     declare_report,
+     "exit codes: 0 written, 1 merged but items are missing or failed, 2 wrong command line,\n"
+     "            3 no run folder, other plans, not writable"},
     {"completion", "print a completion script for bash or zsh", "source <(backlot completion bash)",
      declare_completion},
+    {"fleet-worker", "one worker of fleet-run, which starts it", "", declare_fleet_worker, nullptr,
+     true},
 };
 
 constexpr const char* footer =
@@ -52,7 +61,9 @@ UsageError usage_error(const CLI::App& app, const CLI::ParseError& error) {
     const std::string word = extras.empty() ? "" : extras.front();
     std::vector<std::string> names;
     if (used == &app && !word.starts_with("-"))
-      for (const auto& command : commands()) names.push_back(command.name);
+      for (const auto& command : commands()) {
+        if (!command.hidden) names.push_back(command.name);
+      }
     else
       for (const CLI::Option* option : used->get_options())
         for (const auto& name : option->get_lnames()) names.push_back("--" + name);
@@ -78,6 +89,7 @@ ExitCode run(int argc, char** argv) {
   std::map<const CLI::App*, Run> runs;
   for (const auto& command : commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    if (command.hidden) sub->group("");
     add_help(*sub);
     sub->footer(fmt::format("example:\n  {}\n\n{}", command.example,
                             command.exit_codes ? command.exit_codes : footer));

@@ -71,6 +71,18 @@ void RunTracer::warning(const std::string& text) { next_.warning(text); }
 
 void RunTracer::detail(const std::string& text) { next_.detail(text); }
 
+void RunTracer::item_progress(const Item& item, int percent, std::string_view preview) {
+  next_.item_progress(item, percent, preview);
+}
+
+void RunTracer::item_retried(const Item& item, const std::string& why) {
+  next_.item_retried(item, why);
+}
+
+void RunTracer::item_recorded(const Item& item, const Record& record) {
+  next_.item_recorded(item, record);
+}
+
 void RunTracer::end(const RunTotals& totals) {
   stages_.end();
   next_.end(totals);

@@ -25,6 +25,11 @@ class RunTracer : public RunProgress {
   void warning(const std::string& text) override;
   void detail(const std::string& text) override;
   void end(const RunTotals& totals) override;
+  void item_progress(const Item& item, int percent, std::string_view preview) override;
+  bool wants_previews() const override { return next_.wants_previews(); }
+  void item_queued(const Item& item) override { next_.item_queued(item); }
+  void item_retried(const Item& item, const std::string& why) override;
+  void item_recorded(const Item& item, const Record& record) override;
 
  private:
   void written(const Item& item);

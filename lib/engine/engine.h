@@ -98,6 +98,14 @@ class Progress {
   virtual void stage(std::string_view name) = 0;  // load, text_encode, denoise, decode
   virtual void step(int64_t done, int64_t total) = 0;
   virtual bool stop_requested() const = 0;  // asked between steps; true makes Interrupted fly
+
+  // The denoising steps from here on are of these items of the batch.
+  virtual void denoising(std::span<const size_t> /*items*/) {}
+
+  // Asked before each denoising step is reported: true gives a preview of each of its items, small
+  // and rough, for where the pipeline has one.
+  virtual bool wants_previews(int64_t /*done*/, int64_t /*total*/) { return false; }
+  virtual void preview(size_t /*item*/, const Picture& /*picture*/) {}
 };
 
 // Measured, in bytes: on a CPU what the process holds in memory, on a GPU what LibTorch's allocator

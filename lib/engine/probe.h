@@ -9,10 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace backlot {
+#include "base/precision.h"
 
-// `automatic` is what is fastest on the device with a picture that stays the same to the eye.
-enum class Precision { automatic, float32, bfloat16, float16 };
+namespace backlot {
 
 // What the device reaches at its best, measured: a large matrix product and a large copy.
 struct Ceilings {

@@ -8,7 +8,9 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "fleet/quarters.h"
 #include "media/picture_io.h"
+#include "media/preview.h"
 #include "spec/spec.h"
 
 namespace backlot {
@@ -36,12 +38,21 @@ std::string problem_of(const std::exception& error) {
   return error.what();
 }
 
+// What is wrong with a model the engine says best, when it loads it.
+ModelSizes sizes_if_readable(const Item& item) {
+  try {
+    return read_model_sizes(item);
+  } catch (const LoadError&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 class BatchMaker::Watch : public Progress {
  public:
-  Watch(RunProgress& progress, const StopSignal& stop, int64_t batch)
-      : progress_(progress), stop_(stop), batch_(batch) {}
+  Watch(RunProgress& progress, const StopSignal& stop, std::span<const Item* const> batch)
+      : progress_(progress), stop_(stop), batch_(batch), previews_(batch.size()) {}
 
   void stage(std::string_view name) override {
     stage_ = name;
@@ -50,7 +61,18 @@ class BatchMaker::Watch : public Progress {
   void step(int64_t done, int64_t total) override {
     if (done > 0) step_seconds_ = step_.lap();
     remaining_ = total - done;
-    progress_.step(done, total, batch_);
+    progress_.step(done, total, std::ssize(batch_));
+    if (stage_ == "denoise") say_how_far(done, total);
+  }
+  void denoising(std::span<const size_t> items) override {
+    denoised_.assign(items.begin(), items.end());
+    quarters_ = {};
+  }
+  bool wants_previews(int64_t done, int64_t total) override {
+    return progress_.wants_previews() && !quarters_.passed_by(done, total).empty();
+  }
+  void preview(size_t item, const Picture& picture) override {
+    previews_.at(item) = preview_uri(picture);
   }
   bool stop_requested() const override {
     if (!stop_.requested()) return false;
@@ -62,9 +84,20 @@ class BatchMaker::Watch : public Progress {
   }
 
  private:
+  void say_how_far(int64_t done, int64_t total) {
+    const auto passed = quarters_.pass(done, total);
+    for (const int percent : passed)
+      for (const size_t item : denoised_)
+        progress_.item_progress(*batch_[item], percent,
+                                percent == passed.back() ? previews_[item] : "");
+  }
+
   RunProgress& progress_;
   const StopSignal& stop_;
-  int64_t batch_;
+  std::span<const Item* const> batch_;
+  std::vector<std::string> previews_;  // as data: URIs, by place in the batch
+  std::vector<size_t> denoised_;       // places in the batch of those that steps are of
+  Quarters quarters_;
   std::string stage_;
   Stopwatch step_;
   double step_seconds_ = 0;
@@ -91,9 +124,10 @@ BatchMaker::BatchMaker(LoadedPipeline& loaded, const OutputSettings& output, Res
   if (memory_.kind.empty()) memory_.kind = device_.model;
   memory_.limit = options_.memory_limit;
   if (!planner_)
-    planner_ = std::make_shared<MemoryPlanner>(MemoryWish{options_.precision, options_.quantization,
-                                                          options_.batch_size,
-                                                          options_.allow_lower_precision});
+    planner_ = std::make_shared<MemoryPlanner>(
+        MemoryWish{options_.precision, options_.quantization, options_.batch_size,
+                   options_.allow_lower_precision},
+        MemoryStore(), sizes_if_readable);
 }
 
 std::string BatchMaker::loaded_by(const Item& item) const {
@@ -122,7 +156,7 @@ Manner BatchMaker::manner_now(const Item& item) const {
 
 ImagePipeline& BatchMaker::load_as(const Item& item, const std::string& key, Precision precision,
                                    bool text_encoders_out) {
-  Watch watch(progress_, stop_, 0);
+  Watch watch(progress_, stop_, {});
   PipelineOptions options{.model = item.model,
                           .vae = item.vae,
                           .precision = precision,
@@ -220,7 +254,7 @@ void BatchMaker::make(std::vector<const Item*> batch, Steps steps) {
   }
   std::optional<std::string> out_of_memory;
   try {
-    Watch watch(progress_, stop_, std::ssize(batch));
+    Watch watch(progress_, stop_, batch);
     progress_.batch_begun(batch);
     auto results = pipeline.start(requests, watch);
     progress_.stage_ended();
@@ -233,6 +267,7 @@ void BatchMaker::make(std::vector<const Item*> batch, Steps steps) {
     if (batch.size() == 1) return fail(batch, problem_of(error), attempt);
     // One item's fault must not take the others along: each is tried by itself.
     ++steps.tries;
+    for (const Item* item : batch) progress_.item_retried(*item, problem_of(error));
     for (const Item* item : batch) make({item}, steps);
     return;
   }
@@ -249,6 +284,7 @@ void BatchMaker::step_down(std::vector<const Item*> batch, Steps steps, const st
   const auto step = [&](const std::string& what) {
     steps.taken.push_back("out of memory; " + what);
     progress_.warning(steps.taken.back());
+    for (const Item* item : batch) progress_.item_retried(*item, problem);
   };
   if (batch.size() > 1) {
     const size_t half = (batch.size() + 1) / 2;
@@ -346,6 +382,8 @@ void BatchMaker::write(FinishedPicture finished) {
       finished.picture = std::move(delivered.picture);
       note_seconds(finished.attempt, delivered.seconds);
     }
+    progress_.item_progress(item, 100,
+                            progress_.wants_previews() ? preview_uri(finished.picture) : "");
     const Stopwatch watch;
     const std::string bytes = encode_picture(
         finished.picture, format, output_.metadata ? describe_picture(record) : PictureMetadata{});
@@ -353,6 +391,13 @@ void BatchMaker::write(FinishedPicture finished) {
     finished.attempt.write = watch.seconds();
     store_.record_done(item, file, finished.picture.width, finished.picture.height,
                        finished.attempt);
+    progress_.item_recorded(item, {.id = item.id,
+                                   .index = item.index,
+                                   .status = ItemStatus::done,
+                                   .file = file,
+                                   .width = finished.picture.width,
+                                   .height = finished.picture.height,
+                                   .attempt = finished.attempt});
     progress_.item_done(item, finished.attempt.seconds());
   } catch (const ItemError& error) {
     fail({&item}, problem_of(error), finished.attempt);

@@ -14,7 +14,14 @@ struct Device {
   uint64_t memory_bytes = 0, free_bytes = 0;
   std::string driver;  // of a GPU
   int processors = 0;  // of the CPU: those this process may use
+  // What the machine does not say is absent.
+  std::optional<double> temperature_c;
+  std::optional<double> utilisation;  // 0 to 1
+  std::optional<double> load;         // of the CPU: processes that want it, mean over a minute
 };
+
+// The CPU alone.
+Device processor_device();
 
 // The CPU, then every NVIDIA GPU that NVML reports (none where there is no driver).
 std::vector<Device> list_devices();

@@ -329,6 +329,14 @@ BatchPlan MemoryPlanner::plan_batch(const Item& item, int64_t together, const De
   return Search(*this, item, device, together).run(loaded);
 }
 
+int64_t MemoryPlanner::most_together(const Item& item, const std::string& device, int64_t workers) {
+  const auto name = std::pair(device, workers);
+  auto known = devices_.find(name);
+  if (known == devices_.end()) known = devices_.emplace(name, device_memory(device, workers)).first;
+  const int64_t wanted = wish_.batch_size > 0 ? wish_.batch_size : usual_batch(device);
+  return plan(item, wanted, known->second).batch;
+}
+
 bool MemoryPlanner::tiles_help(const Item& item) {
   const auto request = image_request(item);
   const int64_t tile = sizes(item).vae_tile;

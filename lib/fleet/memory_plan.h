@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -114,6 +115,10 @@ class MemoryPlanner {
   BatchPlan plan_batch(const Item& item, int64_t together, const DeviceMemory& device,
                        const std::optional<Manner>& loaded = std::nullopt);
 
+  // How many pictures like this one a worker is given at a time, on a device that it shares with
+  // others. What the device's memory leaves each is read once, before they load their models.
+  int64_t most_together(const Item& item, const std::string& device, int64_t workers);
+
   // Whether pictures like this one are larger than the decoder's tiles.
   bool tiles_help(const Item& item);
 
@@ -137,7 +142,8 @@ class MemoryPlanner {
   MemoryWish wish_;
   MemoryStore store_;
   ReadSizes read_sizes_;
-  std::map<std::string, ModelSizes> sizes_;  // by pipeline_key()
+  std::map<std::string, ModelSizes> sizes_;                          // by pipeline_key()
+  std::map<std::pair<std::string, int64_t>, DeviceMemory> devices_;  // by name and workers
 };
 
 // A plan for `items` pictures like this one, for people: how they are made, what that takes, why

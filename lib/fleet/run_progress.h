@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "run/journal.h"
 #include "spec/item.h"
 
 namespace backlot {
@@ -30,6 +31,15 @@ class RunProgress {
   virtual void warning(const std::string& text) = 0;
   virtual void end(const RunTotals& totals) = 0;
   virtual void detail(const std::string&) {}  // for those who asked for more
+
+  // How far an item is: 0, 25, 50, 75 or 100, of its steps; 100 when there is a picture. A number
+  // that fell means that it was begun again. `preview` is a small PNG as a data: URI, or "".
+  virtual void item_progress(const Item&, int /*percent*/, std::string_view /*preview*/) {}
+  virtual bool wants_previews() const { return false; }
+
+  virtual void item_queued(const Item&) {}  // still to be made; after begin
+  virtual void item_retried(const Item&, const std::string& /*why*/) {}
+  virtual void item_recorded(const Item&, const Record&) {}  // just before item_done
 
   // For those who keep time. Stages from here on are for these items.
   virtual void batch_begun(std::span<const Item* const>) {}

@@ -21,7 +21,8 @@ struct RunTarget {
   std::string journals;  // what the names of this fleet's journals begin with, e.g. "shard-2-of-8."
   OutputSettings output;
   std::string dtype = "auto", quantization = "none";
-  int64_t batch_size = 0;  // as asked for; 0: as many as fit
+  int64_t batch_size = 0;              // as asked for; 0: as many as fit
+  bool allow_lower_precision = false;  // where float32 does not fit
 };
 
 // Items of one batch key, to be made together. They stay the queue's, and valid until the queue has
@@ -38,6 +39,10 @@ struct WorkerOffer {
   std::string holds;   // pipeline_key() of the model in its memory; "" for none
   bool empty_handed;   // nothing of an earlier batch is still being written
   size_t workers = 1;  // how many of the fleet are at work, this one included
+  // How long items have taken this worker, on average; 0 if it has made none yet.
+  double seconds_each = 0;
+  // The same for the much faster ones of the fleet, all of them together; 0 if there are none.
+  double faster_seconds_each = 0;
   // How many pictures like this one fit into its device's memory together; at least 1.
   std::function<int64_t(const Item& item)> most_together;
 };
@@ -50,6 +55,12 @@ struct Loss {
   // only --attempts bounds how often they are tried.
   bool own_fault = true;
   bool out_of_memory = false;  // the kernel's out-of-memory killer was at work
+};
+
+// An item that is not tried again, and why.
+struct GivenUp {
+  const Item* item = nullptr;
+  std::string reason;
 };
 
 // Called by one thread.
@@ -66,12 +77,15 @@ class WorkQueue {
   // Handed out, but not begun.
   virtual void give_back(const Item& item) = 0;
 
-  // All that one worker had in hand when it ended. The queue offers them again, or gives an item up
-  // and records why.
-  virtual void lost(const std::vector<const Item*>& items, const Loss& loss) = 0;
+  // All that one worker had in hand when it ended. The queue offers them again, but for those that
+  // it returns: given up, recorded as failed, and valid until the next call.
+  virtual std::vector<GivenUp> lost(const std::vector<const Item*>& items, const Loss& loss) = 0;
 
   // Nothing is left to do and nothing is in hand.
   virtual bool finished() = 0;
+
+  // How often the item was tried before, over all runs: what its next record counts on from.
+  virtual int64_t tries_so_far(const Item&) const { return 0; }
 
   // At least once a second while the fleet works.
   virtual void tick() {}

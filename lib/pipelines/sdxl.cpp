@@ -13,6 +13,7 @@
 #include "pipelines/parallel_parts.h"
 #include "pipelines/picture.h"
 #include "pipelines/precision.h"
+#include "pipelines/preview.h"
 #include "pipelines/sdxl_pipeline.h"
 #include "pipelines/tensor_errors.h"
 #include "weights/memory.h"
@@ -294,6 +295,7 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
   std::vector<at::Tensor> deep(first.cache > 1 ? conditioning.size() : 0);
   const uint64_t run = ++runs_;
   Pace pace(parts_.device);
+  progress.denoising(items);
   for (int64_t call = 0; call < calls; ++call) {
     stop_if_asked(progress);
     auto input = scheduler->scale_model_input(latents, call);
@@ -301,12 +303,23 @@ at::Tensor SdxlPipeline::denoise(std::span<const ImageRequest> batch, const Indi
     if (whole[call]) std::fill(deep.begin(), deep.end(), at::Tensor());
     auto output = predict(input, conditioning, call, run, deep);
     output = guided(first) ? guidance(output) : output.to(at::kFloat);
+    if (progress.wants_previews(call + 1, calls)) {
+      const auto config = resolve_scheduler_config(first.scheduler, parts_.scheduler_config);
+      show_previews(estimate_original(config, *scheduler, output, latents, call), items, progress);
+    }
     latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });
     if (observer_) observer_(call, latents);
     pace.step();
     progress.step(call + 1, calls);
   }
   return latents;
+}
+
+void SdxlPipeline::show_previews(const at::Tensor& latents, const Indices& items,
+                                 Progress& progress) const {
+  if (!previews_) previews_ = PreviewProjection::fit(parts_.vae, parts_.device);
+  const auto pictures = (*previews_)(parts_.vae.unscale(latents));
+  for (size_t i = 0; i < pictures.size(); ++i) progress.preview(items[i], pictures[i]);
 }
 
 void SdxlPipeline::decode(const at::Tensor& latents, bool tiled, int64_t total, InFlight& pictures,

@@ -11,6 +11,7 @@
 #include "models/unet_2d_condition.h"
 #include "pipelines/memory_meter.h"
 #include "pipelines/picture.h"
+#include "pipelines/preview.h"
 #include "pipelines/prompt_encoder.h"
 #include "pipelines/step_graphs.h"
 #include "schedulers/scheduler.h"
@@ -67,6 +68,7 @@ class SdxlPipeline final : public ImagePipeline {
                      uint64_t run, std::span<at::Tensor> deep) const;
   at::Tensor predict_recorded(const at::Tensor& input, const UNetConditioning& conditioning,
                               int64_t call, uint64_t run) const;
+  void show_previews(const at::Tensor& latents, const Indices& items, Progress& progress) const;
   at::Tensor decode_together(const at::Tensor& z) const;
   void decode(const at::Tensor& latents, bool tiled, int64_t total, InFlight& pictures,
               Progress& progress) const;
@@ -76,8 +78,9 @@ class SdxlPipeline final : public ImagePipeline {
   uint64_t loaded_ = 0;  // meter_.held() with nothing being made
   Footprint footprint_;  // of the last batch
   LatentsObserver observer_;
-  std::unique_ptr<StepGraphs> graphs_;  // where the denoiser is recorded
-  mutable uint64_t runs_ = 0;           // of denoise()
+  std::unique_ptr<StepGraphs> graphs_;                 // where the denoiser is recorded
+  mutable uint64_t runs_ = 0;                          // of denoise()
+  mutable std::optional<PreviewProjection> previews_;  // made when the first one is wanted
 };
 
 }  // namespace backlot

@@ -1,18 +1,23 @@
 #include "run/journal.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "base/error.h"
+#include "base/time.h"
 
 namespace backlot {
 namespace {
 
 constexpr uint64_t max_journal_bytes = uint64_t{8} << 30;
+constexpr double most_seconds_of_dying = 10;
 
 double microseconds(double seconds) { return std::round(seconds * 1e6) / 1e6; }
 
@@ -29,6 +34,19 @@ bool is_sha256(std::string_view text) {
 void cut(int fd, uint64_t size, const fs::path& path) {
   while (::ftruncate(fd, static_cast<off_t>(size)) != 0)
     if (errno != EINTR) throw_errno(path, "cut off a torn line of", errno);
+}
+
+// A worker that is being killed keeps its journal until the kernel is through with it.
+void wait_for_lock(int fd, const fs::path& path) {
+  const Stopwatch waiting;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) throw_errno(path, "lock", errno);
+    if (waiting.seconds() > most_seconds_of_dying)
+      throw EnvironmentError(path.string(), "another process writes this journal",
+                             "end it, then run the same command again");
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 // Calls `use` with every line that ends in a newline, and returns how many bytes those take.
@@ -158,18 +176,20 @@ std::optional<EngineRecord> engine_from_json(const Json& line) try {
 
 namespace {
 
-void read_file_into(JournalContents& contents, const RootedFolder& root, const std::string& name) {
-  const auto text = root.read(fs::path("journal") / name, max_journal_bytes);
-  for_each_line(text.value_or(""), [&](std::string_view line) {
-    const Json json = Json::parse(line, nullptr, false);
-    if (json.is_object()) {
-      if (auto record = record_from_json(json))
-        return contents.records.push_back(std::move(*record));
-      if (auto engine = engine_from_json(json))
-        return contents.engines.push_back(std::move(*engine));
-    }
-    ++contents.unreadable_lines;
-  });
+void read_file_into(JournalContents& contents, const RootedFolder& root, const std::string& name,
+                    uint64_t from = 0) {
+  const std::string text = root.read(fs::path("journal") / name, max_journal_bytes).value_or("");
+  for_each_line(std::string_view(text).substr(std::min(from, text.size())),
+                [&](std::string_view line) {
+                  const Json json = Json::parse(line, nullptr, false);
+                  if (json.is_object()) {
+                    if (auto record = record_from_json(json))
+                      return contents.records.push_back(std::move(*record));
+                    if (auto engine = engine_from_json(json))
+                      return contents.engines.push_back(std::move(*engine));
+                  }
+                  ++contents.unreadable_lines;
+                });
 }
 
 }  // namespace
@@ -181,18 +201,19 @@ JournalContents read_journals(const RootedFolder& root) {
   return contents;
 }
 
-JournalContents read_journal(const RootedFolder& root, std::string_view name) {
+JournalContents read_journal(const RootedFolder& root, std::string_view name, uint64_t from) {
   JournalContents contents;
-  read_file_into(contents, root, std::string(name) + ".jsonl");
+  read_file_into(contents, root, std::string(name) + ".jsonl", from);
   return contents;
 }
 
 JournalWriter::JournalWriter(const RootedFolder& root, std::string_view worker) {
   const fs::path relative = fs::path("journal") / (std::string(worker) + ".jsonl");
   path_ = root.path() / relative;
-  const auto text = root.read(relative, max_journal_bytes);
   fd_ = root.open_file(relative, O_WRONLY | O_APPEND | O_CREAT);
+  wait_for_lock(fd_.get(), path_);
   root.sync("journal");
+  const auto text = root.read(relative, max_journal_bytes);
   if (!text) return;
   size_ = for_each_line(*text, [](std::string_view) {});
   if (size_ == text->size()) return;

@@ -85,13 +85,15 @@ struct JournalContents {
 // a crash and is left out.
 JournalContents read_journals(const RootedFolder& root);
 
-// journal/NAME.jsonl alone; empty if it is not there.
-JournalContents read_journal(const RootedFolder& root, std::string_view name);
+// journal/NAME.jsonl alone, from that byte on, where a line must begin; empty if it is not there.
+JournalContents read_journal(const RootedFolder& root, std::string_view name, uint64_t from = 0);
 
 // Appends to journal/WORKER.jsonl.
 class JournalWriter {
  public:
-  // Opens or creates it durably and cuts off a torn last line.
+  // Opens or creates it durably, locks it against any other writer (also in other processes; waits
+  // a while for one that is being killed, then throws EnvironmentError) and cuts off a torn last
+  // line.
   JournalWriter(const RootedFolder& root, std::string_view worker);
 
   // On return the lines are on disk. On a throw (EnvironmentError: disk full, …) the journal ends

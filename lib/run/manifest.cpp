@@ -91,16 +91,36 @@ Json item_json(const Item& item, const Record& record, const std::string& finger
 
 }  // namespace
 
+namespace {
+
+void count(Totals& totals, const Record& record, int64_t times) {
+  totals.items += times;
+  if (record.status == ItemStatus::failed) totals.failed += times;
+  if (record.status == ItemStatus::pending) totals.pending += times;
+  if (record.status != ItemStatus::done) return;
+  totals.done += times;
+  totals.seconds += static_cast<double>(times) * record.attempt.seconds();
+  totals.bytes += static_cast<uint64_t>(times) * record.file.bytes;
+}
+
+}  // namespace
+
+void Totals::add(const Record& record) { count(*this, record, 1); }
+void Totals::remove(const Record& record) { count(*this, record, -1); }
+
+Totals& Totals::operator+=(const Totals& other) {
+  items += other.items;
+  done += other.done;
+  failed += other.failed;
+  pending += other.pending;
+  seconds += other.seconds;
+  bytes += other.bytes;
+  return *this;
+}
+
 Totals totals_of(std::span<const Record> records) {
-  Totals totals{.items = static_cast<int64_t>(records.size())};
-  for (const auto& record : records) {
-    if (record.status == ItemStatus::failed) ++totals.failed;
-    if (record.status == ItemStatus::pending) ++totals.pending;
-    if (record.status != ItemStatus::done) continue;
-    ++totals.done;
-    totals.seconds += record.attempt.seconds();
-    totals.bytes += record.file.bytes;
-  }
+  Totals totals;
+  for (const auto& record : records) totals.add(record);
   return totals;
 }
 

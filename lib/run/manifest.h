@@ -31,6 +31,10 @@ struct Totals {
   int64_t items = 0, done = 0, failed = 0, pending = 0;
   double seconds = 0;  // spent on done items
   uint64_t bytes = 0;  // of their outputs
+
+  void add(const Record& record);
+  void remove(const Record& record);
+  Totals& operator+=(const Totals& other);
 };
 
 struct ManifestView {

@@ -3,11 +3,11 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
-#include <array>
 #include <limits>
 #include <vector>
 
 #include "run/manifest.h"
+#include "run/stage_seconds.h"
 
 namespace backlot {
 namespace {
@@ -17,21 +17,10 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
 
-// Upper bounds in seconds: from a pocket model's decode to a long clip.
-constexpr std::array bounds = {0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0};
-
-struct Stage {
-  const char* name;
-  double Attempt::*seconds;
-};
-constexpr std::array stages = {Stage{"text_encode", &Attempt::text_encode},
-                               Stage{"denoise", &Attempt::denoise},
-                               Stage{"decode", &Attempt::decode}, Stage{"write", &Attempt::write}};
-
 // Done items' seconds in one stage.
 ClientMetric::Histogram histogram_of(std::span<const Record> records, const Stage& stage) {
   ClientMetric::Histogram histogram;
-  for (const double bound : bounds) histogram.bucket.push_back({0, bound});
+  for (const double bound : stage_seconds_bounds) histogram.bucket.push_back({0, bound});
   histogram.bucket.push_back({0, std::numeric_limits<double>::infinity()});
   for (const auto& record : records) {
     if (record.status != ItemStatus::done) continue;

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "run/rooted_folder.h"
+#include "run/stored_run.h"
 
 namespace backlot {
 namespace {
@@ -108,6 +109,7 @@ std::string report_html(const Json& manifest, const fs::path& source) {
 }
 
 fs::path build_report(const fs::path& run_folder) {
+  renew_shared_manifest(run_folder);
   const RootedFolder root(run_folder);
   const fs::path source = run_folder / "manifest.json";
   const auto text = root.read("manifest.json", max_manifest_bytes);

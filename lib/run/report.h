@@ -12,9 +12,10 @@ namespace backlot {
 // Throws EnvironmentError about `source` if `manifest` is not one.
 std::string report_html(const Json& manifest, const fs::path& source);
 
-// Reads manifest.json in `run_folder` and replaces report.html there. Needs no lock: it may run
-// beside a live run, and shows the run as of its last manifest. Returns the report's path. Throws
-// EnvironmentError: no manifest there, damaged, or the page can't be written.
+// Reads manifest.json in `run_folder` and replaces report.html there. It may run beside a live run,
+// and shows the run as of its last manifest; where shards worked, that is made anew first
+// (renew_shared_manifest). Returns the report's path. Throws EnvironmentError: no manifest there,
+// damaged, or the page can't be written.
 fs::path build_report(const fs::path& run_folder);
 
 }  // namespace backlot

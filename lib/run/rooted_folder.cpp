@@ -52,9 +52,9 @@ bool is_link(int folder, const std::string& name) {
                          "put a real file or folder in its place");
 }
 
-std::string temporary_name() {
+std::string temporary_name(const std::string& tag) {
   static std::atomic<uint64_t> counter = 0;
-  return fmt::format(".backlot-tmp-{}-{}", ::getpid(), counter++);
+  return fmt::format(".backlot-tmp-{}{}-{}", tag, ::getpid(), counter++);
 }
 
 }  // namespace
@@ -78,8 +78,9 @@ void flush_to_disk(int fd, const fs::path& path, Flush what) {
   throw_errno(path, "flush", errno);
 }
 
-RootedFolder::RootedFolder(fs::path path)
+RootedFolder::RootedFolder(fs::path path, std::string temporary_tag)
     : path_(std::move(path)),
+      temporary_tag_(std::move(temporary_tag)),
       fd_(retry([&] { return ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })) {
   if (!fd_) throw_errno(path_, "open the folder", errno);
 }
@@ -164,10 +165,45 @@ std::optional<uint64_t> RootedFolder::file_size(const fs::path& relative) const 
   return static_cast<uint64_t>(facts.st_size);
 }
 
+std::optional<int64_t> RootedFolder::modified(const fs::path& relative) const {
+  const UniqueFd folder = open_parent(relative, Missing::tolerate);
+  struct stat facts {};
+  if (!folder ||
+      ::fstatat(folder.get(), relative.filename().c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
+    return std::nullopt;
+  return int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec;
+}
+
 void RootedFolder::write_durably(const fs::path& relative, std::string_view bytes) const {
   DurableWriter writer(*this, relative);
   writer.write(bytes);
   writer.commit();
+}
+
+bool RootedFolder::link(const UniqueFd& file, const fs::path& relative) const {
+  const UniqueFd folder = open_parent(relative, Missing::create);
+  const std::string name = relative.filename().string();
+  const std::string temporary = temporary_name(temporary_tag_);
+  // By descriptor: what was looked at through it is what gets the name.
+  const std::string opened = fmt::format("/proc/self/fd/{}", file.get());
+  if (retry([&] {
+        return ::linkat(AT_FDCWD, opened.c_str(), folder.get(), temporary.c_str(),
+                        AT_SYMLINK_FOLLOW);
+      }) != 0)
+    return false;
+  try {
+    flush_to_disk(file.get(), path_ / relative);
+    if (retry([&] {
+          return ::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str());
+        }) != 0)
+      throw_errno(path_ / relative, "rename to", errno);
+  } catch (const Error&) {
+    ::unlinkat(folder.get(), temporary.c_str(), 0);
+    throw;
+  }
+  // Where both names were the same file already, rename(2) leaves both.
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
+  return true;
 }
 
 void RootedFolder::rename(const fs::path& from, const fs::path& to) const {
@@ -223,7 +259,7 @@ DurableWriter::DurableWriter(const RootedFolder& root, const fs::path& relative)
       S_ISDIR(facts.st_mode))
     throw_errno(full_path_, "write", EISDIR);
   do {
-    temporary_ = temporary_name();
+    temporary_ = temporary_name(root.temporary_tag_);
     file_ = UniqueFd(retry([&] {
       return ::openat(folder_.get(), temporary_.c_str(),
                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);

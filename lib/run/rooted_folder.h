@@ -47,7 +47,9 @@ void flush_to_disk(int fd, const fs::path& path, Flush what = Flush::everything)
 // Safe to use from several threads.
 class RootedFolder {
  public:
-  explicit RootedFolder(fs::path path);
+  // The names of temporary files begin with `temporary_tag` behind the common prefix, so that a
+  // shard can tell its own from those of others at work.
+  explicit RootedFolder(fs::path path, std::string temporary_tag = "");
 
   const fs::path& path() const { return path_; }
 
@@ -64,9 +66,18 @@ class RootedFolder {
   // Size of the regular file, or nothing if there is none (or it is a link or a folder).
   std::optional<uint64_t> file_size(const fs::path& relative) const;
 
+  // When it was last changed, in nanoseconds by the file system's clock; nothing if it is not
+  // there.
+  std::optional<int64_t> modified(const fs::path& relative) const;
+
   // Creates missing folders, writes to a hidden temporary name beside the target, flushes, renames
   // and flushes the folder.
   void write_durably(const fs::path& relative, std::string_view bytes) const;
+
+  // Gives the open file a name here, too, in place of whatever had it; creates the folder. False if
+  // the file system can't (another one, no such links). The file is flushed first, so that sync()
+  // of its folder makes it durable.
+  bool link(const UniqueFd& file, const fs::path& relative) const;
 
   // Replaces `to`; creates its folder. Durable only after sync() of both folders.
   void rename(const fs::path& from, const fs::path& to) const;
@@ -87,6 +98,7 @@ class RootedFolder {
   UniqueFd open_folder(const fs::path& relative, Missing missing) const;
 
   fs::path path_;
+  std::string temporary_tag_;
   UniqueFd fd_;
 };
 

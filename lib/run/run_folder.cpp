@@ -1,11 +1,8 @@
 #include "run/run_folder.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -13,63 +10,19 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/time.h"
+#include "run/history.h"
+#include "run/identity.h"
 #include "run/metrics.h"
+#include "run/private_paths.h"
 #include "run/run_lock.h"
 
 namespace backlot {
 namespace {
 
-constexpr int format_version = 1;
-constexpr const char* identity_file = "journal/run.json";
-
 // The manifest is renewed at most this often, and so that it takes at most this share of the time:
 // a million items cost a bounded number of writes.
 constexpr double seconds_between_manifests = 2;
 constexpr double manifest_time_share = 1.0 / 30;
-
-// What journal/run.json holds: that this is a run folder, and what was drawn once.
-struct Identity {
-  uint64_t base_seed = 0;
-  std::string created;
-};
-
-std::optional<Identity> read_identity(const RootedFolder& root) {
-  const auto text = root.read(identity_file, 1 << 20);
-  if (!text) return std::nullopt;
-  const auto damaged = [&](std::string what, std::string mend) {
-    return EnvironmentError((root.path() / identity_file).string(), std::move(what),
-                            std::move(mend));
-  };
-  try {
-    const Json json = Json::parse(*text);
-    if (json.at("version").get<int>() > format_version)
-      throw damaged("was written by a newer backlot", "use that one, or choose another folder");
-    return Identity{.base_seed = json.at("base_seed"), .created = json.at("created")};
-  } catch (const Json::exception&) {
-    throw damaged("is damaged", "move the folder away and start the run anew");
-  }
-}
-
-void write_identity(const RootedFolder& root, const Identity& identity) {
-  const Json json = {{"version", format_version},
-                     {"base_seed", identity.base_seed},
-                     {"created", identity.created}};
-  root.write_durably(identity_file, json.dump() + "\n");
-}
-
-// Empty, a run folder, or what a kill left of one before run.json was there.
-void refuse_foreign_folder(const RootedFolder& root) {
-  if (root.file_size(identity_file)) return;
-  const auto ours = [](const std::string& name) {
-    return name == "lock" || is_temporary_name(name);
-  };
-  const auto names = root.list("");
-  const bool only_journal = names == std::vector<std::string>{"journal"};
-  const auto inside = only_journal ? root.list("journal") : std::vector<std::string>{};
-  if (names.empty() || (only_journal && std::all_of(inside.begin(), inside.end(), ours))) return;
-  throw EnvironmentError(root.path().string(), "is not empty and not a run folder",
-                         "choose another folder with --output");
-}
 
 // A plan that would overwrite its own outputs or backlot's files is the spec's fault.
 void check_plan(const Plan& plan) {
@@ -86,30 +39,40 @@ void check_plan(const Plan& plan) {
   }
 }
 
-void replace_all(std::string& text, const std::string& from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-}
-
-uint64_t draw_seed() {
-  uint64_t seed = 0;
-  while (::getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed))
-    if (errno != EINTR) throw_errno("getrandom", "draw a seed", errno);
-  return seed >> 11;
+std::optional<uint64_t> stored_seed(const fs::path& folder) {
+  std::error_code absent;
+  if (!fs::is_directory(folder, absent)) return std::nullopt;
+  const auto identity = read_identity(RootedFolder(folder));
+  return identity ? std::optional(identity->base_seed) : std::nullopt;
 }
 
 }  // namespace
 
 struct RunFolder::State {
-  State(const fs::path& folder, const Plan& plan, RunInfo info)
-      : root(folder), plan(plan), info(std::move(info)) {}
+  State(const fs::path& folder, const Plan& plan, RunInfo info, const RunFolderOptions& options)
+      : shard(options.shard),
+        root(folder, prefix()),
+        plan(plan),
+        info(std::move(info)),
+        private_paths(root.path()) {
+    for (const auto& model : this->info.models) private_paths.add(model.path.parent_path());
+  }
 
-  void prepare(Resume resume);
-  std::string without_paths(std::string text) const;
+  std::string prefix() const { return shard ? file_name_of(*shard) + "." : ""; }
+  bool owns(const Item& item) const { return !shard || shard->owns(item); }
+
+  void identify(Resume resume);
+  void open_journal();
+  void prepare();
+  void read_other_shards();
   void write_manifest();
+  void write_manifest_alone();
   void renew_manifest_if_due();
+  void put(size_t place, Record record);
   void settle(size_t place, Record record);
+  bool add_engine(const EngineRecord& engine);  // false: known already
 
+  std::optional<Shard> shard;
   RootedFolder root;
   const Plan& plan;
   RunInfo info;
@@ -120,96 +83,160 @@ struct RunFolder::State {
 
   mutable std::mutex mutex;     // guards everything below, and the journal
   std::vector<Record> records;  // by place in the plan
+  Totals own, others;           // of them
   std::vector<bool> settled;    // done, or failed since open()
   std::vector<EngineRecord> engines;
-  std::unordered_map<std::string_view, size_t> place_of;           // by id
-  std::vector<std::pair<std::string, std::string>> private_paths;  // what they become
+  std::unordered_map<std::string_view, size_t> place_of;  // by id
+  PrivatePaths private_paths;
   Stopwatch since_manifest;
   double manifest_seconds = 0;  // what the last one took
+  std::optional<int64_t> manifest_modified;
+  std::function<std::string()> more_metrics;
 };
 
-void RunFolder::State::prepare(Resume resume) {
-  if (resume == Resume::start_over && read_identity(root)) {
-    remove_run(root, read_journals(root));
-    identity = {.base_seed = info.base_seed, .created = utc_now()};
-    write_identity(root, identity);
-  } else if (const auto stored = read_identity(root)) {
+void RunFolder::State::identify(Resume resume) {
+  const auto stored = read_identity(root);
+  if (stored && resume == Resume::from_disk) {
     identity = *stored;
   } else {
+    if (stored) remove_run(root, read_journals(root));
     identity = {.base_seed = info.base_seed, .created = utc_now()};
     write_identity(root, identity);
   }
   if (identity.base_seed != info.base_seed)
     throw EnvironmentError(root.path().string(), "another backlot began this run just now",
                            "run the same command again");
+}
 
-  journal.emplace(root, "main");
+void RunFolder::State::open_journal() {
+  journal.emplace(root, shard ? file_name_of(*shard) : "main");
+  // Outputs change names when the spec changes. Names may go from shard to shard, so that this is
+  // for one process: the first of them, while the guard keeps the others waiting.
+  if (!shard || !lock->alone()) return;
+  const JournalContents contents = read_journals(root);
+  if (!needs_moves(root, plan, contents)) return;
+  findings.renamed = survey(root, plan, contents, *journal).findings.renamed;
+}
+
+void RunFolder::State::prepare() {
   JournalContents contents = read_journals(root);
-  remove_temporary_files(root, plan, contents);
-  Survey found = survey(root, plan, contents, *journal);
-  records = std::move(found.records);
+  remove_temporary_files(root, plan, contents, shard);
+  Survey found = survey(root, plan, contents, *journal, shard);
+  found.findings.renamed += findings.renamed;
   findings = std::move(found.findings);
   engines = std::move(contents.engines);
+  records = std::move(found.records);
   for (size_t i = 0; i < records.size(); ++i) {
+    (owns(plan.items[i]) ? own : others).add(records[i]);
     settled.push_back(records[i].status == ItemStatus::done);
     place_of[plan.items[i].id] = i;
   }
-
-  private_paths.emplace_back(root.path().string() + "/", "");
-  for (const auto& model : info.models)
-    private_paths.emplace_back(model.path.parent_path().string() + "/", "");
-  if (const char* home = std::getenv("HOME"); home && std::string_view(home).size() > 1)
-    private_paths.emplace_back(home, "~");
 }
 
-// Error texts name files; what is written down must not name people's folders.
-std::string RunFolder::State::without_paths(std::string text) const {
-  for (const auto& [path, instead] : private_paths)
-    if (path.size() > 1) replace_all(text, path, instead);
-  return text;
+void RunFolder::State::put(size_t place, Record record) {
+  Totals& totals = owns(plan.items[place]) ? own : others;
+  totals.remove(records[place]);
+  totals.add(record);
+  records[place] = std::move(record);
 }
 
-void RunFolder::State::write_manifest() {
+void RunFolder::State::settle(size_t place, Record record) {
+  put(place, std::move(record));
+  settled[place] = true;
+  renew_manifest_if_due();
+}
+
+bool RunFolder::State::add_engine(const EngineRecord& engine) {
+  if (std::ranges::find(engines, engine) != engines.end()) return false;
+  engines.push_back(engine);
+  return true;
+}
+
+// Other shards' items are as their journals say now; each proves its own when it starts.
+void RunFolder::State::read_other_shards() {
+  const JournalContents contents = read_journals(root);
+  const Histories histories(contents);
+  for (size_t i = 0; i < records.size(); ++i)
+    if (const Item& item = plan.items[i]; !owns(item))
+      put(i, last_known(item, histories.of(item.id)));
+  for (const auto& engine : contents.engines) add_engine(engine);
+}
+
+void RunFolder::State::write_manifest_alone() {
   const Stopwatch watch;
+  if (shard) read_other_shards();
   backlot::write_manifest(root, {.plan = plan,
                                  .info = info,
                                  .records = records,
                                  .engines = engines,
                                  .leftover = findings.leftover,
                                  .started = identity.created});
-  root.write_durably("metrics.prom", metrics_text(plan.name, records));
+  root.write_durably("metrics.prom",
+                     metrics_text(plan.name, records) + (more_metrics ? more_metrics() : ""));
   manifest_seconds = watch.seconds();
+  manifest_modified = root.modified("manifest.json");
   since_manifest = Stopwatch();
+}
+
+void RunFolder::State::write_manifest() {
+  std::optional<FolderGuard> guard;
+  if (shard) guard.emplace(root);
+  write_manifest_alone();
 }
 
 void RunFolder::State::renew_manifest_if_due() {
   const double pause = std::max(seconds_between_manifests, manifest_seconds / manifest_time_share);
-  if (since_manifest.seconds() >= pause) write_manifest();
+  if (since_manifest.seconds() < pause) return;
+  if (!shard) return write_manifest_alone();
+  // One of many shards does it for all: a manifest that another has renewed since, or renews now,
+  // is young enough.
+  since_manifest = Stopwatch();
+  const auto modified = root.modified("manifest.json");
+  if (std::exchange(manifest_modified, modified) != modified) return;
+  if (const auto guard = FolderGuard::try_take(root)) write_manifest_alone();
 }
 
-void RunFolder::State::settle(size_t place, Record record) {
-  records[place] = std::move(record);
-  settled[place] = true;
-  renew_manifest_if_due();
+namespace {
+
+// Names a plan among the shards that work on it together.
+std::string name_of_plan(const Plan& plan) {
+  Sha256 hash;
+  for (const auto& item : plan.items)
+    hash.update(item.id).update("\n").update(item.output).update("\n");
+  return hash.hex();
 }
 
-RunFolder RunFolder::open(const fs::path& folder, const Plan& plan, RunInfo info, Resume resume) {
+}  // namespace
+
+RunFolder RunFolder::open(const fs::path& folder, const Plan& plan, RunInfo info,
+                          const RunFolderOptions& options) {
+  if (options.shard && options.resume == Resume::start_over)
+    throw UsageError(
+        "--fresh",
+        fmt::format("would start over the whole run, not only shard {}", to_string(*options.shard)),
+        "remove the run folder or choose another with --output, then start the shards");
   check_plan(plan);
   make_folders(folder);
-  auto state = std::make_unique<State>(folder, plan, std::move(info));
+  auto state = std::make_unique<State>(folder, plan, std::move(info), options);
   refuse_foreign_folder(state->root);
   state->root.make_folder("journal");
-  state->lock.emplace(state->root);
-  state->prepare(resume);
+  const RunClaim claim{options.shard, name_of_plan(plan), options.seconds_for_orphans};
+  std::optional<FolderGuard> guard;
+  state->lock.emplace(state->root, claim, guard);
+  state->identify(options.resume);
+  state->open_journal();
+  guard.reset();
+  state->prepare();
   state->write_manifest();
   return RunFolder(std::move(state));
 }
 
 uint64_t RunFolder::base_seed(const fs::path& folder, Resume resume) {
-  std::error_code absent;
-  if (resume == Resume::from_disk && fs::is_directory(folder, absent))
-    if (const auto identity = read_identity(RootedFolder(folder))) return identity->base_seed;
-  return draw_seed();
+  return resume == Resume::from_disk ? stored_seed(folder).value_or(drawn_seed()) : drawn_seed();
+}
+
+uint64_t RunFolder::base_seed(const fs::path& folder, const Json& spec) {
+  return stored_seed(folder).value_or(seed_of(spec));
 }
 
 RunFolder::RunFolder(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -224,18 +251,33 @@ std::vector<const Item*> RunFolder::pending() const {
   const std::lock_guard guard(state_->mutex);
   std::vector<const Item*> items;
   for (size_t i = 0; i < state_->settled.size(); ++i)
-    if (!state_->settled[i]) items.push_back(&state_->plan.items[i]);
+    if (const Item& item = state_->plan.items[i]; !state_->settled[i] && state_->owns(item))
+      items.push_back(&item);
   return items;
 }
 
 Totals RunFolder::totals() const {
   const std::lock_guard guard(state_->mutex);
-  return totals_of(state_->records);
+  Totals totals = state_->own;
+  return totals += state_->others;
 }
+
+Totals RunFolder::own_totals() const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->own;
+}
+
+std::string RunFolder::journal_prefix() const { return state_->prefix(); }
+int RunFolder::lock_fd() const { return state_->lock->fd(); }
 
 OutputFile RunFolder::write_output(const Item& item, std::string_view bytes) const {
   state_->root.write_durably(item.output, bytes);
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
+}
+
+int64_t RunFolder::attempts(const Item& item) const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->records[state_->place_of.at(item.id)].attempts;
 }
 
 void RunFolder::record_engine(const EngineRecord& engine) {
@@ -252,8 +294,9 @@ void RunFolder::record(const Item& item, Record record) {
   record.id = item.id;
   record.index = item.index;
   record.attempts = state_->records[place].attempts + record.attempt.tries;
-  for (auto& warning : record.attempt.warnings) warning = state_->without_paths(warning);
-  record.error = state_->without_paths(record.error);
+  for (auto& warning : record.attempt.warnings)
+    warning = state_->private_paths.removed_from(warning);
+  record.error = state_->private_paths.removed_from(record.error);
   state_->journal->append(to_json(record));
   state_->settle(place, std::move(record));
 }
@@ -266,19 +309,23 @@ void RunFolder::adopt(const Record& record) {
 
 void RunFolder::adopt(const EngineRecord& engine) {
   const std::lock_guard guard(state_->mutex);
-  auto& engines = state_->engines;
-  if (std::ranges::find(engines, engine) == engines.end()) engines.push_back(engine);
+  state_->add_engine(engine);
 }
 
-void RunFolder::adopt_journal(std::string_view name) {
-  const JournalContents contents = read_journal(state_->root, name);
-  for (const auto& engine : contents.engines) adopt(engine);
+void RunFolder::import_records(std::span<const Record> records,
+                               std::span<const EngineRecord> engines) {
   const std::lock_guard guard(state_->mutex);
-  for (const auto& record : contents.records) {
-    const auto place = state_->place_of.find(record.id);
-    if (place != state_->place_of.end() && !state_->settled[place->second])
-      state_->settle(place->second, record);
-  }
+  std::vector<Json> lines;
+  for (const auto& engine : engines)
+    if (state_->add_engine(engine)) lines.push_back(to_json(engine));
+  for (const auto& record : records) lines.push_back(to_json(record));
+  state_->journal->append_lines(lines);
+  for (const auto& record : records) state_->settle(state_->place_of.at(record.id), record);
+}
+
+Record RunFolder::record_of(const Item& item) const {
+  const std::lock_guard guard(state_->mutex);
+  return state_->records[state_->place_of.at(item.id)];
 }
 
 void RunFolder::record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,
@@ -293,6 +340,16 @@ void RunFolder::record_done(const Item& item, const OutputFile& file, int64_t wi
 void RunFolder::record_failed(const Item& item, std::string error, Attempt attempt) {
   record(item,
          {.status = ItemStatus::failed, .error = std::move(error), .attempt = std::move(attempt)});
+}
+
+void RunFolder::for_each_record(const std::function<void(const Record&)>& look) const {
+  const std::lock_guard guard(state_->mutex);
+  for (const Record& record : state_->records) look(record);
+}
+
+void RunFolder::add_metrics(std::function<std::string()> more) {
+  const std::lock_guard guard(state_->mutex);
+  state_->more_metrics = std::move(more);
 }
 
 void RunFolder::write_manifest() {

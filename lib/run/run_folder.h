@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "run/manifest.h"
 #include "run/result_store.h"
 #include "run/rooted_folder.h"
+#include "run/shard.h"
 #include "run/survey.h"
 #include "spec/item.h"
 
@@ -23,20 +26,35 @@ enum class Resume {
   start_over,  // first remove what backlot made here; foreign files stay
 };
 
+struct RunFolderOptions {
+  Resume resume = Resume::from_disk;
+  // This process makes the shard's items only. Shards of one split and one plan may work in a
+  // folder side by side, also from several machines if the file system keeps locks.
+  std::optional<Shard> shard;
+  // How long open() waits where whoever worked here was killed but one of its processes still holds
+  // the lock.
+  double seconds_for_orphans = 10;
+};
+
 // Safe to use from several threads at once.
 class RunFolder : public ResultStore {
  public:
   // Creates the folder or resumes in it, and holds it until destroyed or the process dies. `plan`
   // must outlive the result. Writes manifest.json and metrics.prom, so that they are true from the
   // start. Throws EnvironmentError: another backlot works here, the folder holds something else, it
-  // can't be written, run.json holds another base seed than `info`; and SpecError if two items of
-  // the plan share an id or an output, or an output would hide one of backlot's own files.
+  // can't be written, run.json holds another base seed than `info`; SpecError if two items of the
+  // plan share an id or an output, or an output would hide one of backlot's own files; UsageError
+  // for a shard that would start over.
   static RunFolder open(const fs::path& folder, const Plan& plan, RunInfo info,
-                        Resume resume = Resume::from_disk);
+                        const RunFolderOptions& options = {});
 
   // The number that seeds left open in specs are derived from. What the folder holds, or a new one
   // below 2^53 (exact in every JSON reader), which open() stores when it comes in RunInfo.
   static uint64_t base_seed(const fs::path& folder, Resume resume = Resume::from_disk);
+
+  // The same for shards: what the folder holds, or the number that follows from the resolved spec
+  // (resolved_spec()), so that shards which start together or in separate folders agree.
+  static uint64_t base_seed(const fs::path& folder, const Json& spec);
 
   RunFolder(RunFolder&&) noexcept;
   RunFolder& operator=(RunFolder&&) noexcept;
@@ -45,11 +63,30 @@ class RunFolder : public ResultStore {
   const fs::path& path() const;
   const Findings& findings() const;
 
+  // What the names of this run's journals begin with, behind which a worker process puts its own:
+  // "" or "shard-2-of-8.". Also the temporary_tag for a worker's RootedFolder, without which a
+  // shard that starts could not tell its dead temporary files from those of others.
+  std::string journal_prefix() const;
+
+  // The lock's descriptor, closed by exec. A worker process that keeps a duplicate open until it
+  // ends makes sure that nobody else works on these items while it may still write: a supervisor
+  // killed with -9 leaves its workers behind for a moment. In the child, between fork and exec:
+  // fcntl(lock_fd(), F_SETFD, 0), or dup2 it to a number of your own. Never flock(LOCK_UN) it,
+  // which would free it for all.
+  int lock_fd() const;
+
   // What remains to be made, in the plan's order: neither done nor failed since open(). Items that
-  // failed in an earlier run are pending again.
+  // failed in an earlier run are pending again. A shard's own items only.
   std::vector<const Item*> pending() const;
 
+  // Of this run's own items: what progress and exit codes are about. Without a shard the same as
+  // totals().
+  Totals own_totals() const;
+
+  // Of the whole plan, as in the manifest; other shards' items as of the last manifest.
   Totals totals() const;
+
+  int64_t attempts(const Item& item) const;  // over all runs
 
   // Recording also renews the manifest from time to time, at a cost that stays a small share of the
   // run's time.
@@ -60,13 +97,26 @@ class RunFolder : public ResultStore {
   void record_failed(const Item& item, std::string error, Attempt attempt) override;
 
   // What another process recorded in a journal of this folder: taken over, not written again.
+  // Unknown items are passed over.
   void adopt(const Record& record);
   void adopt(const EngineRecord& engine);
 
-  // Adopts what is in journal/NAME.jsonl of items that are not settled yet.
-  void adopt_journal(std::string_view name);
+  // What was recorded in another run folder and whose outputs lie durably in this one, under the
+  // names of the plan: written to the journal in one flush, and taken over. Engines that are known
+  // already are left out.
+  void import_records(std::span<const Record> records, std::span<const EngineRecord> engines);
 
-  // Writes manifest.json and metrics.prom as of now. Call at the end of a run.
+  // The item's state, as the manifest would show it now.
+  Record record_of(const Item& item) const;
+
+  // What is known of the items, in the plan's order. `look` must not call this folder.
+  void for_each_record(const std::function<void(const Record&)>& look) const;
+
+  // From now on metrics.prom holds what `more` returns, too. It is called from any thread.
+  void add_metrics(std::function<std::string()> more);
+
+  // Writes manifest.json and metrics.prom as of now; a shard reads the others' journals first. Call
+  // at the end of a run.
   void write_manifest();
 
  private:

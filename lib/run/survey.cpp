@@ -1,115 +1,68 @@
 #include "run/survey.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
-#include <memory>
 #include <optional>
 #include <set>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
-#include "base/error.h"
-#include "base/sha256.h"
+#include "run/history.h"
+#include "run/in_parallel.h"
+#include "run/proof.h"
 
 namespace backlot {
 namespace {
 
-constexpr size_t max_threads = 8;  // more would only queue at the disk
-
-// What the journals say of one item.
-struct History {
-  const Record* done = nullptr;  // the latest of each kind
-  const Record* failed = nullptr;
-  int64_t attempts = 0;
-};
-
-using Histories = std::unordered_map<std::string_view, History>;
-
-Histories histories_of(const JournalContents& contents) {
-  Histories histories;
-  for (const auto& record : contents.records) {
-    History& history = histories[record.id];
-    (record.status == ItemStatus::done ? history.done : history.failed) = &record;
-    history.attempts = std::max(history.attempts, record.attempts);
-  }
-  return histories;
-}
-
-enum class Proof { good, missing, damaged };
-
-std::optional<std::string> hash_of(const RootedFolder& root, const fs::path& relative) {
-  const UniqueFd file = root.open_file(relative, O_RDONLY | O_NONBLOCK);
-  if (!file) return std::nullopt;
-  Sha256 hash;
-  const size_t size = size_t{1} << 18;
-  const auto buffer = std::make_unique<std::byte[]>(size);
-  while (true) {
-    const ssize_t n = ::read(file.get(), buffer.get(), size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return std::nullopt;
-    if (n == 0) return hash.hex();
-    hash.update(std::span<const std::byte>(buffer.get(), static_cast<size_t>(n)));
-  }
-}
-
-Proof prove(const RootedFolder& root, const fs::path& relative, const OutputFile& file) {
-  const auto size = root.file_size(relative);
-  if (!size) return Proof::missing;
-  if (*size != file.bytes || hash_of(root, relative) != file.sha256) return Proof::damaged;
-  return Proof::good;
-}
+// A temporary file that nobody touched for so long is no write in progress.
+constexpr int64_t nanoseconds_of_no_live_write = int64_t{3600} * 1'000'000'000;
 
 // A place that a file passes through when items swap names.
 std::string moving_name(const Item& item) {
   return (fs::path(item.output).parent_path() / (".backlot-move-" + item.id)).string();
 }
 
-// Where an item's file lies, if it lies anywhere.
+// Where an item's file lies, if it lies anywhere, and the line that vouches for it.
 struct Place {
   Proof proof = Proof::missing;
   std::string path;
+  const Record* record = nullptr;
 };
 
-Place find_file(const RootedFolder& root, const Item& item, const OutputFile& file) {
-  Place place;
+Place find_file(const RootedFolder& root, const Item& item, const Record& record) {
+  const OutputFile& file = record.file;
+  Place place{.record = &record};
   for (const auto& path : std::set<std::string>{file.path, item.output, moving_name(item)}) {
     const Proof proof = prove(root, path, file);
     if (proof == Proof::good && (place.proof != Proof::good || path == item.output))
-      place = {proof, path};
+      place = {proof, path, &record};
     if (proof == Proof::damaged && path == file.path && place.proof == Proof::missing)
-      place = {proof, path};
+      place = {proof, path, &record};
   }
   return place;
 }
 
-// Calls `work(i)` for every i below `count` on several threads; the first exception is rethrown.
-template <typename Work>
-void in_parallel(size_t count, Work work) {
-  std::atomic<size_t> next = 0;
-  std::exception_ptr failure;
-  std::atomic<bool> failed = false;
-  const auto loop = [&] {
-    for (size_t i; !failed && (i = next++) < count;) {
-      try {
-        work(i);
-      } catch (...) {
-        if (!failed.exchange(true)) failure = std::current_exception();
-      }
-    }
-  };
-  const size_t threads =
-      std::min({count, max_threads, std::max<size_t>(1, std::thread::hardware_concurrency())});
-  {
-    std::vector<std::jthread> pool;
-    for (size_t t = 1; t < threads; ++t) pool.emplace_back(loop);
-    loop();
+Place find_file(const RootedFolder& root, const Item& item, const History& history) {
+  Place first;
+  for (const Record* record : history.done) {
+    Place place = find_file(root, item, *record);
+    if (place.proof == Proof::good) return place;
+    if (!first.record) first = place;
   }
-  if (failure) std::rethrow_exception(failure);
+  return first;
+}
+
+// A shard moves nothing: a name that is not the item's own may be another's by now.
+Place find_in_place(const RootedFolder& root, const Item& item, const History& history) {
+  Place first;
+  for (const Record* record : history.done) {
+    Place place{Proof::missing, record->file.path, record};
+    if (record->file.path == item.output) place.proof = prove(root, item.output, record->file);
+    if (place.proof == Proof::good) return place;
+    if (!first.record) first = place;
+  }
+  return first;
 }
 
 // Gives every verified file to at most one item: first to the item that should have it there.
@@ -162,9 +115,10 @@ void list_leftovers(const RootedFolder& root, const Plan& plan, const Histories&
   for (const auto& item : plan.items) ids.insert(item.id), outputs.insert(item.output);
   std::set<std::string> found;
   for (const auto& [id, history] : histories) {
-    if (!history.done || ids.contains(id) || outputs.contains(history.done->file.path)) continue;
-    if (root.file_size(history.done->file.path) == history.done->file.bytes)
-      found.insert(history.done->file.path);
+    if (ids.contains(id)) continue;
+    for (const Record* done : history.done)
+      if (!outputs.contains(done->file.path) && root.file_size(done->file.path) == done->file.bytes)
+        found.insert(done->file.path);
   }
   leftover.assign(found.begin(), found.end());
 }
@@ -172,31 +126,34 @@ void list_leftovers(const RootedFolder& root, const Plan& plan, const Histories&
 }  // namespace
 
 Survey survey(const RootedFolder& root, const Plan& plan, const JournalContents& contents,
-              JournalWriter& journal) {
-  const Histories histories = histories_of(contents);
-  const auto history_of = [&](const Item& item) {
-    const auto found = histories.find(item.id);
-    return found == histories.end() ? History{} : found->second;
-  };
+              JournalWriter& journal, const std::optional<Shard>& shard) {
+  const Histories histories(contents);
+  const auto surveyed = [&](const Item& item) { return !shard || shard->owns(item); };
   std::vector<Place> places(plan.items.size());
   in_parallel(places.size(), [&](size_t i) {
     const Item& item = plan.items[i];
-    if (const Record* done = history_of(item).done) places[i] = find_file(root, item, done->file);
+    if (!surveyed(item)) return;
+    const History& history = histories.of(item.id);
+    places[i] = shard ? find_in_place(root, item, history) : find_file(root, item, history);
   });
-  settle_claims(plan, places);
-  move_to_plan(root, plan, places);
+  if (!shard) {
+    settle_claims(plan, places);
+    move_to_plan(root, plan, places);
+  }
 
   Survey result;
   result.findings.unreadable_lines = contents.unreadable_lines;
   std::vector<Json> lines;
   for (size_t i = 0; i < places.size(); ++i) {
     const Item& item = plan.items[i];
-    const History history = history_of(item);
-    Record record;
-    record.id = item.id;
-    record.index = item.index;
+    const History& history = histories.of(item.id);
+    if (!surveyed(item)) {
+      result.records.push_back(last_known(item, history));
+      continue;
+    }
+    Record record = untried(item);
     if (places[i].proof == Proof::good) {
-      record = *history.done;
+      record = *places[i].record;
       record.index = item.index;
       if (record.file.path != item.output) {
         record.file.path = item.output;
@@ -204,9 +161,9 @@ Survey survey(const RootedFolder& root, const Plan& plan, const JournalContents&
         ++result.findings.renamed;
       }
       ++result.findings.done;
-    } else if (history.done) {
+    } else if (!history.done.empty()) {
       (places[i].proof == Proof::damaged ? result.findings.damaged : result.findings.missing)
-          .push_back(history.done->file.path);
+          .push_back(history.done.front()->file.path);
     } else if (history.failed) {
       record = *history.failed;
       record.index = item.index;
@@ -219,16 +176,37 @@ Survey survey(const RootedFolder& root, const Plan& plan, const JournalContents&
   return result;
 }
 
+bool needs_moves(const RootedFolder& root, const Plan& plan, const JournalContents& contents) {
+  const Histories histories(contents);
+  return std::any_of(plan.items.begin(), plan.items.end(), [&](const Item& item) {
+    const auto& done = histories.of(item.id).done;
+    const auto in_place = [&](const Record* r) { return r->file.path == item.output; };
+    if (std::all_of(done.begin(), done.end(), in_place)) return false;
+    return std::none_of(done.begin(), done.end(), [&](const Record* r) {
+      return in_place(r) && root.file_size(item.output) == r->file.bytes;
+    });
+  });
+}
+
 void remove_temporary_files(const RootedFolder& root, const Plan& plan,
-                            const JournalContents& contents) {
+                            const JournalContents& contents, const std::optional<Shard>& shard) {
   std::set<std::string> folders = {"", "journal"};
   for (const auto& item : plan.items) folders.insert(fs::path(item.output).parent_path().string());
   for (const auto& record : contents.records)
     if (record.status == ItemStatus::done)
       folders.insert(fs::path(record.file.path).parent_path().string());
+  const std::string own = shard ? fmt::format(".backlot-tmp-{}.", file_name_of(*shard)) : "";
+  const int64_t now =
+      shard ? root.modified(fs::path("journal") / (file_name_of(*shard) + ".lock")).value_or(0) : 0;
+  const auto abandoned = [&](const fs::path& file) {
+    if (!shard || file.filename().string().starts_with(own)) return true;
+    const auto changed = root.modified(file);
+    return changed && now - *changed > nanoseconds_of_no_live_write;
+  };
   for (const auto& folder : folders)
     for (const auto& name : root.list(folder))
-      if (is_temporary_name(name)) root.remove(fs::path(folder) / name);
+      if (is_temporary_name(name) && abandoned(fs::path(folder) / name))
+        root.remove(fs::path(folder) / name);
 }
 
 void remove_run(const RootedFolder& root, const JournalContents& contents) {

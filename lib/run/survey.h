@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "run/journal.h"
 #include "run/rooted_folder.h"
+#include "run/shard.h"
 #include "spec/item.h"
 
 namespace backlot {
@@ -29,13 +31,22 @@ struct Survey {
 // Reads every output that a journal line vouches for (on several threads) and compares size and
 // SHA-256. Outputs whose item now has another name are moved to it and written to `journal` anew;
 // a crash between is picked up by the next survey. Changes nothing else.
+//
+// A shard proves only its own items, under their names in the plan, and moves nothing: of the
+// others it takes the journals' word.
 Survey survey(const RootedFolder& root, const Plan& plan, const JournalContents& contents,
-              JournalWriter& journal);
+              JournalWriter& journal, const std::optional<Shard>& shard = std::nullopt);
+
+// True if an output seems to lie under another name than the plan's.
+bool needs_moves(const RootedFolder& root, const Plan& plan, const JournalContents& contents);
 
 // Removes what killed writes left under temporary names, in the root, the journal and the folders
-// of the outputs.
+// of the outputs. A shard removes those with its own tag, which nobody else writes while it holds
+// its lock, and others only once they are an hour old by the file system's clock: process ids of
+// other machines say nothing here.
 void remove_temporary_files(const RootedFolder& root, const Plan& plan,
-                            const JournalContents& contents);
+                            const JournalContents& contents,
+                            const std::optional<Shard>& shard = std::nullopt);
 
 // Removes everything that backlot made in the folder (outputs, manifest, report, metrics,
 // journals); foreign files stay, and so does journal/run.json. Goes on where a killed run of it

@@ -99,6 +99,8 @@ INSTANTIATE_TEST_SUITE_P(
                 3,
                 "spec.ckpt"},
         Mistake{"no_run_folder", {"report", "nothing-here"}, "", 3, "nothing-here"},
+        Mistake{"two_run_folders", {"report", "a", "b"}, "", 2, "--output"},
+        Mistake{"nothing_to_merge", {"report", "nothing-here", "-o", "m"}, "", 3, "nothing-here"},
         Mistake{"bad_set",
                 {"generate", "spec.yaml", "--set", "defaults.stesp=3"},
                 head + "jobs:\n  - {prompt: x}\n",

@@ -12,41 +12,20 @@
 #include "support/command.h"
 #include "support/run_dir.h"
 #include "support/temporary_folder.h"
+#include "support/tiny_runs.h"
 
 namespace backlot {
 namespace {
 
 using namespace std::chrono_literals;
 
-const std::string tiny_model = std::string(BACKLOT_TEST_DATA) + "/oracles/sdxl-base/model";
-
-// `count` tiny pictures.
-void write_spec(const fs::path& file, int count, int steps = 2) {
-  std::ofstream(file) << "version: 1\nname: run\nmodel: " << tiny_model
-                      << "\ndefaults: {width: 32, height: 32, steps: " << steps
-                      << "}\njobs:\n  - {prompt: a red fox, seed: 1, count: " << count << "}\n";
-}
-
 std::vector<std::string> generate_command() {
   return {"generate", "run.yaml", "--device", "cpu", "--dtype", "float32", "--progress", "off"};
 }
 
-std::vector<std::string> with_binary(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), BACKLOT_BINARY);
-  return arguments;
-}
-
-size_t files_in(const fs::path& folder) {
-  std::error_code error;
-  size_t count = 0;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    count += !is_temporary_name(entry.path());
-  return count;
-}
-
 TEST(Killed, FiftyTimesLosesNothingAndRepeatsNothing) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 200);
+  write_tiny_spec(work / "run.yaml", 200);
   const fs::path run = work / "out" / "run";
   std::mt19937 random(20260131);
   size_t before = 0;
@@ -69,23 +48,14 @@ TEST(Killed, FiftyTimesLosesNothingAndRepeatsNothing) {
   EXPECT_EQ(last.exit_code, 0) << last.err;
   expect_complete(run, 200);
   // Done twice would be two lines for one id in the journals.
-  std::map<std::string, int> lines;
-  for (const auto& entry : fs::directory_iterator(run / "journal"))
-    if (entry.path().extension() == ".jsonl") {
-      std::ifstream journal(entry.path());
-      for (std::string line; std::getline(journal, line);) {
-        const Json record = Json::parse(line, nullptr, false);
-        if (record.is_object() && record.value("status", "") == "done")
-          ++lines[record["id"].get<std::string>()];
-      }
-    }
+  const auto lines = times_done(run);
   EXPECT_EQ(lines.size(), 200u);
   for (const auto& [id, count] : lines) EXPECT_EQ(count, 1) << id;
 }
 
 TEST(Rerun, OfACompleteRunMakesNothing) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 3);
+  write_tiny_spec(work / "run.yaml", 3);
   ASSERT_EQ(backlot(generate_command(), {.folder = work.path()}).exit_code, 0);
   const fs::path run = work / "out" / "run";
   const auto made = fs::last_write_time(run / "images" / "00000-a-red-fox-1.png");
@@ -96,7 +66,7 @@ TEST(Rerun, OfACompleteRunMakesNothing) {
 
 TEST(Rerun, MakesExactlyTheDamagedAgain) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 12);
+  write_tiny_spec(work / "run.yaml", 12);
   ASSERT_EQ(backlot(generate_command(), {.folder = work.path()}).exit_code, 0);
   const fs::path run = work / "out" / "run";
   std::map<std::string, std::string> before;
@@ -127,7 +97,7 @@ class Signalled : public ::testing::TestWithParam<std::pair<int, int>> {};
 TEST_P(Signalled, StopsWithinFiveSecondsAndGoesOnLater) {
   const auto [signal, code] = GetParam();
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 400, 4);
+  write_tiny_spec(work / "run.yaml", 400, 4);
   const fs::path run = work / "out" / "run";
   std::mt19937 random(static_cast<unsigned>(signal));
   for (int round = 0; round < 4; ++round) {
@@ -145,7 +115,7 @@ TEST_P(Signalled, StopsWithinFiveSecondsAndGoesOnLater) {
     EXPECT_GE(manifest["totals"]["done"].get<size_t>(), before + 2);
     EXPECT_EQ(manifest["totals"]["done"].get<size_t>(), files_in(run / "images"));
   }
-  write_spec(work / "run.yaml", 20, 4);
+  write_tiny_spec(work / "run.yaml", 20, 4);
   EXPECT_EQ(backlot(generate_command(), {.folder = work.path()}).exit_code, 0);
   expect_complete(run, 20);
 }
@@ -157,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(Each, Signalled,
 TEST(SecondSignal, EndsAtOnceAndLosesNothing) {
   TemporaryFolder work;
   // Steps enough that the batch in hand can't end by itself.
-  write_spec(work / "run.yaml", 8, 900);
+  write_tiny_spec(work / "run.yaml", 8, 900);
   Process process(with_binary(generate_command()), {.folder = work.path()});
   while (!fs::exists(work / "out" / "run" / "manifest.json") && process.running())
     std::this_thread::sleep_for(5ms);
@@ -166,14 +136,14 @@ TEST(SecondSignal, EndsAtOnceAndLosesNothing) {
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(process.wait().exit_code, 143);
   EXPECT_LT(std::chrono::steady_clock::now() - start, 2s);
-  write_spec(work / "run.yaml", 8);
+  write_tiny_spec(work / "run.yaml", 8);
   EXPECT_EQ(backlot(generate_command(), {.folder = work.path()}).exit_code, 0);
   expect_complete(work / "out" / "run", 8);
 }
 
 TEST(TwoProcesses, TheSecondSaysSoAndStops) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 400);
+  write_tiny_spec(work / "run.yaml", 400);
   Process first(with_binary(generate_command()), {.folder = work.path()});
   const fs::path run = work / "out" / "run";
   while (files_in(run / "images") < 1 && first.running()) std::this_thread::sleep_for(10ms);
@@ -185,26 +155,9 @@ TEST(TwoProcesses, TheSecondSaysSoAndStops) {
   first.wait();
 }
 
-// A small file system of one's own, where that is allowed.
-class SmallDisk {
- public:
-  explicit SmallDisk(const fs::path& at, const std::string& options) : at_(at) {
-    fs::create_directories(at);
-    mounted_ = ::mount("tmpfs", at.c_str(), "tmpfs", 0, options.c_str()) == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(at_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  fs::path at_;
-  bool mounted_ = false;
-};
-
 TEST(DiskFull, EndsWithItsCodeAndGoesOnWhenThereIsRoom) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 40);
+  write_tiny_spec(work / "run.yaml", 40);
   SmallDisk disk(work / "out", "size=128k");
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system needs the privilege to mount";
   const std::string filler(72 << 10, 'x');
@@ -223,7 +176,7 @@ TEST(DiskFull, EndsWithItsCodeAndGoesOnWhenThereIsRoom) {
 
 TEST(ReadOnlyOutput, IsSaidBeforeAnythingIsMade) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 2);
+  write_tiny_spec(work / "run.yaml", 2);
   SmallDisk disk(work / "out", "size=1m");
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system needs the privilege to mount";
   ASSERT_EQ(::mount("tmpfs", (work / "out").c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, "size=1m"),
@@ -235,7 +188,7 @@ TEST(ReadOnlyOutput, IsSaidBeforeAnythingIsMade) {
 
 TEST(ClosedPipes, DoNotStopARun) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 10);
+  write_tiny_spec(work / "run.yaml", 10);
   const std::string command = std::string(BACKLOT_BINARY) +
                               " generate run.yaml --device cpu --dtype float32 --progress plain";
   run_program({"bash", "-c", command + " 2>&1 | head -c 1 >/dev/null"}, {.folder = work.path()});
@@ -244,7 +197,7 @@ TEST(ClosedPipes, DoNotStopARun) {
 
 TEST(FullLog, DoesNotStopARun) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 4);
+  write_tiny_spec(work / "run.yaml", 4);
   const std::string command = std::string(BACKLOT_BINARY) +
                               " generate run.yaml --device cpu --dtype float32 --progress plain";
   const auto result =
@@ -255,7 +208,7 @@ TEST(FullLog, DoesNotStopARun) {
 
 TEST(UnwritableResults, AreNoSuccess) {
   TemporaryFolder work;
-  write_spec(work / "run.yaml", 1);
+  write_tiny_spec(work / "run.yaml", 1);
   const std::string command = std::string(BACKLOT_BINARY) +
                               " generate run.yaml --device cpu --dtype float32 --progress off";
   const auto result = run_program({"bash", "-c", command + " >/dev/full"}, {.folder = work.path()});

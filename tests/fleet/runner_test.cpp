@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <mutex>
 #include <set>
 #include <utility>
 
 #include "base/files.h"
+#include "fleet/quarters.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
@@ -32,7 +35,8 @@ class FakePipeline : public ImagePipeline {
       : behaviour_(behaviour),
         dtype_(options.precision == Precision::bfloat16 ? "bfloat16" : "float32"),
         out_(options.text_encoders_out) {}
-  std::vector<ImageResult> generate(std::span<const ImageRequest> batch, Progress&) override {
+  std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
+                                    Progress& progress) override {
     for (const auto& request : batch) {
       if (!behaviour_.delivers && behaviour_.bad_seeds.contains(request.seed))
         throw ItemError("", "bad seed", "take another");
@@ -44,6 +48,7 @@ class FakePipeline : public ImagePipeline {
     }
     if (batch.size() > behaviour_.fits) throw OutOfMemory("", "out of memory", "make it smaller");
     behaviour_.batches.push_back(batch.size());
+    take_steps(batch.size(), progress);
     std::vector<ImageResult> results;
     for (const auto& request : batch) {
       Picture picture{request.width, request.height, {}};
@@ -75,6 +80,18 @@ class FakePipeline : public ImagePipeline {
   PipelineMemory memory() const override { return behaviour_.memory; }
 
  private:
+  // Eight for each item of the batch by itself.
+  static void take_steps(size_t batch, Progress& progress) {
+    progress.stage("denoise");
+    for (size_t item = 0; item < batch; ++item) {
+      progress.denoising({&item, 1});
+      for (int64_t step = 1; step <= 8; ++step) {
+        if (progress.wants_previews(step, 8)) progress.preview(item, {1, 1, {9, 9, 9}});
+        progress.step(step, 8);
+      }
+    }
+  }
+
   Behaviour& behaviour_;
   std::string dtype_;
   bool out_;
@@ -110,6 +127,34 @@ class Listener : public RunProgress {
   void end(const RunTotals&) override {}
 };
 
+// What is told of items, in words; by its place in the plan.
+class Listening : public Listener {
+ public:
+  explicit Listening(bool previews) : previews_(previews) {}
+  void item_progress(const Item& item, int percent, std::string_view preview) override {
+    say(item, std::to_string(percent) + (preview.starts_with("data:image/png") ? "!" : ""));
+  }
+  bool wants_previews() const override { return previews_; }
+  void item_retried(const Item& item, const std::string&) override { say(item, "retried"); }
+  void item_recorded(const Item& item, const Record& record) override {
+    say(item, "recorded");
+    EXPECT_EQ(record.id, item.id);
+    EXPECT_EQ(record.status, ItemStatus::done);
+    EXPECT_GT(record.file.bytes, 0u);
+  }
+  void item_done(const Item& item, double) override { say(item, "done"); }
+  void item_failed(const Item& item, const std::string&) override { say(item, "failed"); }
+  std::map<int64_t, std::vector<std::string>> heard;  // by item
+
+ private:
+  void say(const Item& item, std::string what) {
+    const std::lock_guard lock(mutex_);
+    heard[item.index].push_back(std::move(what));
+  }
+  bool previews_;
+  std::mutex mutex_;
+};
+
 Plan plan_of(int64_t count, const fs::path& folder) {
   Plan plan{.name = "run", .run_folder = folder};
   for (int64_t i = 0; i < count; ++i) {
@@ -138,6 +183,16 @@ std::shared_ptr<MemoryPlanner> planner(const MakingOptions& options, const fs::p
       });
 }
 
+Totals run(const Plan& plan, LoadedPipeline& loaded, MakingOptions options, RunProgress& progress) {
+  const RunInfo info{.backlot_version = "test",
+                     .models = {{"/models/fake", "f00d", {}}},
+                     .base_seed = RunFolder::base_seed(plan.run_folder)};
+  RunFolder run_folder = RunFolder::open(plan.run_folder, plan, info);
+  if (!options.planner) options.planner = planner(options);
+  run_on_one_device(loaded, plan, run_folder, options, progress, StopSignal::install());
+  return run_folder.totals();
+}
+
 struct Outcome {
   Totals totals;
   std::vector<Record> records;
@@ -145,17 +200,9 @@ struct Outcome {
 };
 
 Outcome watch(const Plan& plan, LoadedPipeline& loaded, MakingOptions options) {
-  const RunInfo info{.backlot_version = "test",
-                     .models = {{"/models/fake", "f00d", {}}},
-                     .base_seed = RunFolder::base_seed(plan.run_folder)};
   Listener listener;
   Outcome outcome;
-  {
-    RunFolder run_folder = RunFolder::open(plan.run_folder, plan, info);
-    if (!options.planner) options.planner = planner(options);
-    run_on_one_device(loaded, plan, run_folder, options, listener, StopSignal::install());
-    outcome.totals = run_folder.totals();
-  }
+  outcome.totals = run(plan, loaded, std::move(options), listener);
   outcome.records = read_journals(RootedFolder(plan.run_folder)).records;
   outcome.warnings = listener.warnings;
   outcome.details = listener.details;
@@ -164,6 +211,16 @@ Outcome watch(const Plan& plan, LoadedPipeline& loaded, MakingOptions options) {
 
 Totals run(const Plan& plan, LoadedPipeline& loaded, MakingOptions options) {
   return watch(plan, loaded, std::move(options)).totals;
+}
+
+std::map<int64_t, std::vector<std::string>> heard_of(Behaviour behaviour, int64_t count,
+                                                     bool previews) {
+  TemporaryFolder folder;
+  FakeEngine engine(behaviour);
+  LoadedPipeline loaded(engine);
+  Listening listening(previews);
+  run(plan_of(count, folder / "run"), loaded, {.batch_size = 2}, listening);
+  return listening.heard;
 }
 
 Outcome watch(Behaviour& behaviour, int64_t count, MakingOptions options = {}) {
@@ -343,6 +400,47 @@ TEST(Runner, ADeliveryThatFailsFailsItsItemAlone) {
   EXPECT_EQ(totals.done, 4);
   EXPECT_EQ(totals.failed, 2);
   EXPECT_EQ(behaviour.batches, std::vector<size_t>{6});
+}
+
+using Words = std::vector<std::string>;
+
+TEST(Runner, TellsEveryQuarterOfEveryItem) {
+  for (const bool delivers : {false, true}) {
+    const auto heard = heard_of({.delivers = delivers}, 2, false);
+    ASSERT_EQ(heard.size(), 2u);
+    for (const auto& [item, words] : heard)
+      EXPECT_EQ(words, (Words{"0", "25", "50", "75", "100", "recorded", "done"})) << item;
+  }
+}
+
+TEST(Runner, PreviewsComeWithTheQuartersIfTheyAreWanted) {
+  const auto heard = heard_of({}, 2, true);
+  for (const auto& [item, words] : heard)
+    EXPECT_EQ(words, (Words{"0!", "25!", "50!", "75!", "100!", "recorded", "done"})) << item;
+}
+
+TEST(Runner, TellsWhatIsBegunAgain) {
+  const auto heard = heard_of({.fits = 1, .hopeless = {1}}, 2, false);
+  // The first is out of memory with the second, the second also by itself, and then in tiles.
+  EXPECT_EQ(heard.at(0), (Words{"retried", "0", "25", "50", "75", "100", "recorded", "done"}));
+  EXPECT_EQ(heard.at(1), (Words{"retried", "retried", "failed"}));
+}
+
+TEST(Quarters, ComeOnceAndInOrder) {
+  Quarters quarters;
+  EXPECT_EQ(quarters.pass(0, 8), std::vector<int>{});
+  EXPECT_EQ(quarters.passed_by(1, 8), std::vector<int>{0});
+  EXPECT_EQ(quarters.pass(1, 8), std::vector<int>{0});
+  EXPECT_EQ(quarters.pass(1, 8), std::vector<int>{});
+  EXPECT_EQ(quarters.pass(2, 8), std::vector<int>{25});
+  EXPECT_EQ(quarters.pass(6, 8), (std::vector<int>{50, 75}));
+  EXPECT_EQ(quarters.pass(8, 8), std::vector<int>{});
+  // One step is all of them at once; three never pass a quarter too early.
+  EXPECT_EQ(Quarters().pass(1, 1), (std::vector<int>{0, 25, 50, 75}));
+  Quarters thirds;
+  EXPECT_EQ(thirds.pass(1, 3), (std::vector<int>{0, 25}));
+  EXPECT_EQ(thirds.pass(2, 3), std::vector<int>{50});
+  EXPECT_EQ(thirds.pass(3, 3), std::vector<int>{75});
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ inline Item item(int64_t index, const std::string& prompt) {
           .model = "/home/somebody/models/pocket-xl",
           .parameters = {{"prompt", prompt},
                          {"seed", seed},
+                         {"steps", 1},
                          {"width", 128},
                          {"height", 128},
                          {"guidance_scale", 3.5},
@@ -44,7 +45,7 @@ inline RunInfo info(const fs::path& folder, Resume resume = Resume::from_disk) {
 }
 
 inline RunFolder open(const fs::path& folder, const Plan& plan, Resume resume = Resume::from_disk) {
-  return RunFolder::open(folder, plan, info(folder, resume), resume);
+  return RunFolder::open(folder, plan, info(folder, resume), {.resume = resume, .shard = {}});
 }
 
 inline Attempt attempt() {

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "run/fake_run.h"
+#include "run/worker_store.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
@@ -111,6 +112,57 @@ TEST(RunFolder, ToleratesAJournalCutAtEveryByteOfItsLastLine) {
     ASSERT_EQ(run.findings().unreadable_lines, 0);
     fake::finish(run);
     ASSERT_EQ(read_journals(RootedFolder(folder.path())).records.size(), 3u) << "cut at " << length;
+  }
+}
+
+TEST(RunFolder, TakesOverWhatAWorkerRecordedInItsOwnJournal) {
+  TemporaryFolder folder;
+  const Plan plan = fake::plan(3);
+  RunFolder run = fake::open(folder.path(), plan);
+  WorkerStore worker(folder.path(), run.journal_prefix() + "cpu-0",
+                     [&](const Record& record) { run.adopt(record); });
+  worker.record_engine({"2.11", "cpu", "a processor", 1 << 30});
+  run.adopt(EngineRecord{"2.11", "cpu", "a processor", 1 << 30});
+  worker.expect(plan.items[0], 0);
+  worker.record_done(plan.items[0],
+                     worker.write_output(plan.items[0], fake::bytes_of(plan.items[0])), 128, 128,
+                     fake::attempt());
+  worker.expect(plan.items[1], 2);
+  worker.record_failed(plan.items[1], "no", fake::attempt());
+  worker.record_failed(fake::item(7, "of another plan"), "no", fake::attempt());
+  EXPECT_EQ(run.totals().done, 1);
+  EXPECT_EQ(run.totals().failed, 1);
+  EXPECT_EQ(run.totals().pending, 1);
+  EXPECT_EQ(run.totals().bytes, fake::bytes_of(plan.items[0]).size());
+  EXPECT_EQ(pending_indices(run), std::set<int64_t>{2});
+  EXPECT_EQ(run.attempts(plan.items[1]), 3);
+  run.write_manifest();
+  EXPECT_EQ(manifest_of(folder.path())["totals"]["done"], 1);
+  EXPECT_EQ(manifest_of(folder.path())["devices"].size(), 1u);
+  EXPECT_EQ(read_file(folder / "journal/main.jsonl"), "") << "written twice";
+}
+
+// The order of files in the journal's folder says nothing about what came last.
+TEST(RunFolder, BelievesTheJournalThatFitsTheFile) {
+  for (const char* later : {"a-worker", "z-worker"}) {
+    TemporaryFolder folder;
+    const Plan plan = fake::plan(1);
+    {
+      RunFolder run = fake::open(folder.path(), plan);
+      fake::finish(run);
+    }
+    overwrite(folder / plan.items[0].output, "damaged");
+    {
+      RunFolder run = fake::open(folder.path(), plan);
+      WorkerStore worker(folder.path(), later, [&](const Record& record) { run.adopt(record); });
+      worker.expect(plan.items[0], 1);
+      worker.record_done(plan.items[0], worker.write_output(plan.items[0], "made elsewhere"), 128,
+                         128, fake::attempt());
+    }
+    RunFolder run = fake::open(folder.path(), plan);
+    EXPECT_EQ(run.findings().done, 1) << later;
+    EXPECT_TRUE(run.findings().damaged.empty()) << later;
+    EXPECT_EQ(run.attempts(plan.items[0]), 2);
   }
 }
 

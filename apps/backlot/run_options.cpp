@@ -1,0 +1,154 @@
+// What generate and fleet-run have in common around a run: options, folders, results.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/time.h"
+#include "command.h"
+#include "generate.h"
+#include "log.h"
+#include "run/report.h"
+
+namespace backlot {
+
+void declare_run_options(CLI::App& app, GenerateOptions& options) {
+  app.add_option("-o,--output", options.output, "the run folder itself (else OUTPUT.DIR/NAME)")
+      ->check([](const std::string& text) {
+        return text.empty() ? std::string("is empty; name the run folder") : std::string();
+      });
+  app.add_option("--set", options.sets, "override a value of the spec: path=value");
+  app.add_option("--dtype", options.dtype, "float32, bfloat16, float16 or auto");
+  app.add_option("--quantize", options.quantize,
+                 "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures");
+  app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
+      ->check(CLI::Range(1, 4096));
+  app.add_flag("--allow-lower-precision", options.allow_lower_precision,
+               "where float32 does not fit into memory, bfloat16 may take its place");
+  app.add_flag("--dry-run", options.dry_run, "say what would be made and what memory it takes");
+  app.add_flag("--fresh", options.fresh, "start over: remove what an earlier run made");
+  app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
+  app.add_option("--progress", options.progress, "auto, bar, plain, json or off")
+      ->check(CLI::IsMember({"auto", "bar", "plain", "json", "off"}));
+  declare_metrics_options(app, options.metrics);
+  app.add_flag("--json", options.json, "print results as JSON, one object a run");
+  app.add_flag("-q,--quiet", options.quiet, "errors only");
+  app.add_flag("-v,--verbose", options.verbose, "more detail");
+  app.add_flag("--log-json", options.log_json, "messages as JSON, one object a line");
+}
+
+void check_run_options(const GenerateOptions& options) {
+  precision_of(options.dtype);
+  if (quantization_of(options.quantize) == Quantization::int8 && options.dtype == "float16")
+    throw UsageError("--quantize int8", "does not go with --dtype float16",
+                     "give --dtype bfloat16 or float32");
+  if (options.allow_lower_precision && options.dtype != "float32" && options.dtype != "auto")
+    throw UsageError("--allow-lower-precision", "there is nothing below " + options.dtype,
+                     "leave it out, or give --dtype float32");
+}
+
+MemoryWish memory_wish(const GenerateOptions& options) {
+  return {.precision = precision_of(options.dtype),
+          .quantization = quantization_of(options.quantize),
+          .batch_size = options.batch_size,
+          .allow_lower_precision = options.allow_lower_precision};
+}
+
+Precision precision_of(const std::string& dtype) {
+  if (const auto known = precision_named(dtype)) return *known;
+  throw UsageError("--dtype " + dtype, "no such precision",
+                   "give float32, bfloat16, float16 or auto");
+}
+
+Quantization quantization_of(const std::string& name) {
+  if (const auto known = quantization_named(name)) return *known;
+  throw UsageError("--quantize " + name, "no such quantization", "give none, int8 or fp8");
+}
+
+void configure_log(const GenerateOptions& options) {
+  configure_log(options.quiet     ? Verbosity::quiet
+                : options.verbose ? Verbosity::verbose
+                                  : Verbosity::normal,
+                options.log_json);
+}
+
+std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
+  std::vector<PreparedRun> runs;
+  for (auto& document : read_documents(options))
+    runs.push_back(prepare_run(std::move(document), options));
+  for (size_t i = 0; i < runs.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (runs[i].plan.run_folder == runs[j].plan.run_folder)
+        throw UsageError(
+            options.specs[i],
+            fmt::format("would go into {}, as {} does", runs[i].shown_folder, options.specs[j]),
+            "give one of them another name: (or --set name=…), or run them singly");
+  return runs;
+}
+
+RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps) {
+  const Stopwatch watch;
+  const Totals before = folder.own_totals();
+  steps.begin(before);
+  folder.for_each_record([&](const Record& record) { metrics.reuse(record); });
+  folder.add_metrics([&metrics] { return metrics.live_text(); });
+  const auto pending = folder.pending();
+  for (const Item* item : pending) steps.queued(*item);
+  std::exception_ptr failure;
+  try {
+    if (!pending.empty()) steps.make();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const Totals after = folder.own_totals();
+  const RunTotals totals{.items = after.items,
+                         .reused = before.done,
+                         .done = after.done - before.done,
+                         .failed = after.failed,
+                         .pending = after.pending + after.failed,
+                         .seconds = watch.seconds()};
+  steps.end(totals);
+  try {
+    folder.write_manifest();
+    build_report(folder.path());
+  } catch (const Error&) {
+    // What stopped the run (a full disk, say) matters more than that its summary failed too.
+    if (!failure) throw;
+  }
+  if (failure) std::rethrow_exception(failure);
+  return totals;
+}
+
+void report_findings(const RunFolder& folder) {
+  const Findings& found = folder.findings();
+  for (const auto& output : found.missing) log_warning(output + ": was gone; it is made again");
+  for (const auto& output : found.damaged) log_warning(output + ": was damaged; it is made again");
+  // What lies under the name of an item still to be made belongs to an earlier spec.
+  std::set<std::string> known(found.damaged.begin(), found.damaged.end());
+  const auto replaced = std::ranges::count_if(folder.pending(), [&](const Item* item) {
+    return !known.contains(item->output) && fs::exists(folder.path() / item->output);
+  });
+  if (replaced > 0)
+    log_warning(
+        fmt::format("{} picture(s) of an earlier spec have names that new ones take; they "
+                    "are replaced (another output.name keeps both)",
+                    replaced));
+  if (!found.leftover.empty())
+    log_info(fmt::format("{} picture(s) of items that the spec no longer has stay as they are",
+                         found.leftover.size()));
+  if (found.unreadable_lines > 0)
+    log_warning(fmt::format("{} unreadable journal line(s) passed over", found.unreadable_lines));
+}
+
+void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
+  if (!json) return print_result(run.shown_folder);
+  print_result(Json{{"run", run.shown_folder},
+                    {"items", totals.items},
+                    {"reused", totals.reused},
+                    {"done", totals.done},
+                    {"failed", totals.failed},
+                    {"seconds", totals.seconds}}
+                   .dump());
+}
+
+}  // namespace backlot

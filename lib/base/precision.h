@@ -1,0 +1,15 @@
+// The numbers that networks compute in.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+namespace backlot {
+
+// `automatic` is what is fastest on the device with a picture that stays the same to the eye.
+enum class Precision { automatic, float32, bfloat16, float16 };
+
+// "auto", "float32", "bfloat16", "float16"
+std::optional<Precision> precision_named(std::string_view name);
+
+}  // namespace backlot

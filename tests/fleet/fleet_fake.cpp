@@ -1,0 +1,133 @@
+// A fleet with an engine that makes flat pictures in a moment: supervisor and workers are the real
+// ones, in processes of their own, and LibTorch stays out, so that sanitizers can watch.
+//
+//   fleet_fake run FOLDER ITEMS DEVICES [ATTEMPTS]   exits as `backlot fleet-run` does
+//   fleet_fake fleet-worker …                        what it starts
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "base/text.h"
+#include "fleet/local_queue.h"
+#include "fleet/supervisor.h"
+#include "fleet/worker.h"
+#include "run/fake_run.h"
+
+namespace backlot {
+namespace {
+
+class FlatPipeline : public ImagePipeline {
+ public:
+  std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
+                                    Progress& progress) override {
+    progress.stage("denoise");
+    std::vector<ImageResult> results;
+    const int steps = 4;
+    for (int step = 0; step <= steps; ++step) {
+      if (progress.stop_requested()) throw Interrupted();
+      progress.step(step, steps);
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+    }
+    for (const auto& request : batch) {
+      Picture picture{request.width, request.height, {}};
+      picture.rgb.assign(static_cast<size_t>(3 * request.width * request.height),
+                         static_cast<uint8_t>(request.seed));
+      results.push_back({std::move(picture), {}, {}, {}});
+    }
+    return results;
+  }
+  std::string dtype() const override { return "float32"; }
+};
+
+class FlatEngine : public Engine {
+ public:
+  explicit FlatEngine(std::string device) : device_(std::move(device)) {}
+  DeviceFacts device() const override { return {device_, "flat", 1 << 30, 1 << 30, 1, {}}; }
+  std::string torch_version() const override { return "none"; }
+  std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions&,
+                                                     Progress& progress) override {
+    progress.stage("load");
+    if (std::getenv("FLEET_FAKE_NO_MODEL"))
+      throw LoadError("/models/flat", "is damaged", "mend it");
+    return std::make_unique<FlatPipeline>();
+  }
+  Ceilings measure_ceilings(Precision) override { return {}; }
+  void measure_kernels(const KernelRequest&, const KernelListener&, Progress&) override {}
+
+ private:
+  std::string device_;
+};
+
+std::unique_ptr<Engine> load_flat(const EngineOptions& options) {
+  if (options.device == "cuda:9")
+    throw EnvironmentError("cuda:9", "fell off the bus", "replace it");
+  return std::make_unique<FlatEngine>(options.device);
+}
+
+class Words : public FleetProgress {
+ public:
+  void item_failed(const Item& item, const std::string& error) override {
+    fmt::print(stderr, "failed {}: {}\n", item.index, error);
+  }
+  void item_retried(const Item& item, const std::string& why) override {
+    fmt::print(stderr, "retried {}: {}\n", item.index, why);
+  }
+  void warning(const std::string& text) override { fmt::print(stderr, "warning: {}\n", text); }
+};
+
+ExitCode run(const std::vector<std::string>& words, StopSignal& stop) {
+  const fs::path folder = words.at(0);
+  const Plan plan = fake::plan(std::stoll(words.at(1)));
+  RunFolder run = fake::open(folder, plan);
+  auto target = std::make_shared<RunTarget>();
+  target->folder = folder;
+  target->output = plan.output;
+  LocalQueue queue(run, target, words.size() > 3 ? std::stoll(words[3]) : 3);
+  Words progress;
+  FleetOptions options;
+  options.devices = split(words.at(2), ',');
+  options.command = {fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
+  options.most_together = [](const Item&, const std::string&, int64_t) { return 4; };
+  if (const char* seconds = std::getenv("FLEET_FAKE_HANG"))
+    options.hang_seconds = std::atof(seconds);
+  ExitCode code = ExitCode::done;
+  try {
+    Supervisor(options, progress, stop).run(queue);
+  } catch (const Interrupted&) {
+    code = stop.exit_code();
+  }
+  run.write_manifest();
+  if (code == ExitCode::done && run.totals().failed > 0) code = ExitCode::items_failed;
+  return code;
+}
+
+ExitCode work(const std::vector<std::string>& words, StopSignal& stop) {
+  WorkerSettings settings;
+  int channel = -1;
+  for (size_t i = 0; i + 1 < words.size(); i += 2) {
+    if (words[i] == "--name") settings.name = words[i + 1];
+    if (words[i] == "--device") settings.device = words[i + 1];
+    if (words[i] == "--channel") channel = std::stoi(words[i + 1]);
+  }
+  WorkerChannel line{UniqueFd(channel)};
+  return run_worker(line, settings, load_flat, stop);
+}
+
+}  // namespace
+}  // namespace backlot
+
+int main(int argc, char** argv) {
+  using namespace backlot;
+  StopSignal& stop = StopSignal::install();
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  try {
+    const std::vector<std::string> rest(words.begin() + 1, words.end());
+    return static_cast<int>(words.at(0) == "run" ? run(rest, stop) : work(rest, stop));
+  } catch (const Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return static_cast<int>(error.code());
+  }
+}
