@@ -122,7 +122,8 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.dry_run) {
-    for (const auto& run : runs) print_plan(run, options);
+    const auto devices = chosen_devices(options.devices);
+    for (const auto& run : runs) print_plan(run, options, devices);
     return ExitCode::done;
   }
   const auto shown = make_progress(options.quiet ? "off" : options.progress);

@@ -128,7 +128,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   check_options(options);
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.dry_run) {
-    for (const auto& run : runs) print_plan(run, options);
+    for (const auto& run : runs) print_plan(run, options, {choose_device(options.device)});
     return ExitCode::done;
   }
   check_device(options.device);

@@ -48,7 +48,9 @@ struct PreparedRun {
 PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 
 // What would be made, with its memory: for --dry-run.
-void print_plan(const PreparedRun& run, const GenerateOptions& options);
+// `workers`: the device of each process that will make items.
+void print_plan(const PreparedRun& run, const GenerateOptions& options,
+                const std::vector<std::string>& workers);
 
 MemoryWish memory_wish(const GenerateOptions& options);
 // Every spec is read and planned before the first one starts, so that a mistake in the last is

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "base/text.h"
 #include "command.h"
@@ -126,7 +127,7 @@ std::string shown(const Json& value) {
 }
 
 void print_plan_json(const PreparedRun& run, const GenerateOptions& options, MemoryPlanner& planner,
-                     const DeviceMemory& device, const std::vector<const Item*>& items) {
+                     std::span<const DeviceMemory> devices, const std::vector<const Item*>& items) {
   Json out{{"run", run.shown_folder},
            {"items", items.size()},
            {"quantization", options.quantize},
@@ -135,18 +136,33 @@ void print_plan_json(const PreparedRun& run, const GenerateOptions& options, Mem
   for (const auto& group : group_items(items)) {
     for (const auto& batch : group.batches) {
       const Item& first = *batch.items.front();
-      Json memory = to_json(planner.plan(first, std::ssize(batch.items), device));
-      memory["model"] = first.model.filename().string();
-      memory["width"] = first.parameters["width"];
-      memory["height"] = first.parameters["height"];
-      memory["items"] = batch.items.size();
-      out["memory"].push_back(std::move(memory));
+      for (const auto& device : devices) {
+        Json memory = to_json(planner.plan(first, std::ssize(batch.items), device));
+        memory["workers"] = device.workers;
+        memory["model"] = first.model.filename().string();
+        memory["width"] = first.parameters["width"];
+        memory["height"] = first.parameters["height"];
+        memory["items"] = batch.items.size();
+        out["memory"].push_back(std::move(memory));
+      }
     }
   }
   for (const Item* item : items)
     out["plan"].push_back(
         {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
   print_result(out.dump());
+}
+
+// Each device once, with the number of its workers.
+std::vector<DeviceMemory> memory_of(const std::vector<std::string>& workers) {
+  const auto devices = list_devices();
+  std::vector<DeviceMemory> memory;
+  for (const auto& name : workers) {
+    const auto known = std::ranges::find(memory, name, &DeviceMemory::name);
+    if (known == memory.end())
+      memory.push_back(device_memory(devices, name, std::ranges::count(workers, name)));
+  }
+  return memory;
 }
 
 }  // namespace
@@ -197,12 +213,13 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   return run;
 }
 
-void print_plan(const PreparedRun& run, const GenerateOptions& options) {
+void print_plan(const PreparedRun& run, const GenerateOptions& options,
+                const std::vector<std::string>& workers) {
   std::vector<const Item*> items;
   for (const auto& item : run.plan.items) items.push_back(&item);
   MemoryPlanner planner(memory_wish(options));
-  const DeviceMemory device = device_memory(choose_device(options.device));
-  if (options.json) return print_plan_json(run, options, planner, device, items);
+  const auto devices = memory_of(workers);
+  if (options.json) return print_plan_json(run, options, planner, devices, items);
   print_result(
       fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
   for (const auto& group : group_items(items)) {
@@ -222,8 +239,9 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
                       one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
                           ? shown(one.parameters["scheduler"])
                           : "of the model"));
-      for (const auto& line : memory_lines(planner, one, std::ssize(batch.items), device))
-        print_result("      " + line);
+      for (const auto& device : devices)
+        for (const auto& line : memory_lines(planner, one, std::ssize(batch.items), device))
+          print_result("      " + line);
     }
   }
   constexpr size_t most_shown = 20;
@@ -233,8 +251,11 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
                              printable(shown(items[i]->parameters["prompt"]))));
   if (items.size() > most_shown)
     print_result(fmt::format("  … and {} more; --json lists them all", items.size() - most_shown));
-  print_result(fmt::format("  memory of {}: {} free of {}", device.name, human_bytes(device.free),
-                           human_bytes(device.total)));
+  for (const auto& device : devices)
+    print_result(
+        fmt::format("  memory of {}: {} free of {}{}", device.name, human_bytes(device.free),
+                    human_bytes(device.total),
+                    device.workers > 1 ? fmt::format(", for {} workers", device.workers) : ""));
 }
 
 }  // namespace backlot
