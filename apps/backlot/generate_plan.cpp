@@ -157,10 +157,13 @@ void print_plan_json(const PreparedRun& run, const GenerateOptions& options, Mem
 std::vector<DeviceMemory> memory_of(const std::vector<std::string>& workers) {
   const auto devices = list_devices();
   std::vector<DeviceMemory> memory;
-  for (const auto& name : workers) {
-    const auto known = std::ranges::find(memory, name, &DeviceMemory::name);
+  for (const auto& worker : workers) {
+    DeviceMemory device = device_memory(devices, worker);
+    const auto known = std::ranges::find(memory, device.name, &DeviceMemory::name);
     if (known == memory.end())
-      memory.push_back(device_memory(devices, name, std::ranges::count(workers, name)));
+      memory.push_back(std::move(device));
+    else
+      ++known->workers;
   }
   return memory;
 }
@@ -251,11 +254,14 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options,
                              printable(shown(items[i]->parameters["prompt"]))));
   if (items.size() > most_shown)
     print_result(fmt::format("  … and {} more; --json lists them all", items.size() - most_shown));
-  for (const auto& device : devices)
-    print_result(
-        fmt::format("  memory of {}: {} free of {}{}", device.name, human_bytes(device.free),
-                    human_bytes(device.total),
-                    device.workers > 1 ? fmt::format(", for {} workers", device.workers) : ""));
+  for (const auto& device : devices) {
+    const std::string sharing =
+        device.workers > 1 ? fmt::format(", for {} workers", device.workers) : "";
+    print_result(device.total == 0
+                     ? fmt::format("  memory of {}: not known here", device.name)
+                     : fmt::format("  memory of {}: {} free of {}{}", device.name,
+                                   human_bytes(device.free), human_bytes(device.total), sharing));
+  }
 }
 
 }  // namespace backlot

@@ -108,6 +108,7 @@ DeviceMemory device_memory(std::string_view name, int64_t workers) {
 }
 
 uint64_t allowance(const DeviceMemory& device) {
+  if (device.total == 0) return device.limit.value_or(unknown_allowance);
   const uint64_t left = std::min(device.total / 20, most_left_free);
   const auto workers = static_cast<uint64_t>(std::max<int64_t>(device.workers, 1));
   const uint64_t share = device.held + minus(device.free, left) / workers;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -49,7 +50,9 @@ DeviceMemory device_memory(const std::vector<Device>& devices, std::string_view 
 // The same, read now.
 DeviceMemory device_memory(std::string_view name, int64_t workers = 1);
 
-// What one worker of the device may take in all, in bytes.
+// What one worker of the device may take in all, in bytes; unknown_allowance for a device that this
+// machine does not have.
+constexpr uint64_t unknown_allowance = std::numeric_limits<uint64_t>::max();
 uint64_t allowance(const DeviceMemory& device);
 
 // How many pictures are made together where nobody asks: on a CPU a larger batch saves little and
