@@ -58,7 +58,7 @@ Json to_json(const BatchPlan& plan) {
             {"networks", plan.need.networks},
             {"text_encoders", plan.need.text_encoders},
             {"pictures", plan.need.working},
-            {"allowed", plan.allowed}}},
+            {"allowed", plan.allowed == unknown_allowance ? Json() : Json(plan.allowed)}}},
           {"measured", plan.need.measured},
           {"reasons", plan.reasons},
           {"warnings", plan.warnings}};
@@ -71,9 +71,13 @@ std::vector<std::string> memory_lines(MemoryPlanner& planner, const Item& item, 
   lines.push_back(fmt::format("{}, {}, {} together{}{}", plan.device, plan.dtype, plan.batch,
                               plan.vae_tiling ? ", decoded in tiles" : "",
                               plan.text_encoders_out ? ", text encoders moved out" : ""));
-  lines.push_back(fmt::format(
-      "{} at the peak ({}; {}), of {} that may be taken", human_bytes(plan.need.peak()),
-      parts(plan.need), plan.need.measured ? "measured" : "estimated", human_bytes(plan.allowed)));
+  const std::string allowed =
+      plan.allowed == unknown_allowance
+          ? ""
+          : fmt::format(", of {} that may be taken", human_bytes(plan.allowed));
+  lines.push_back(fmt::format("{} at the peak ({}; {}){}", human_bytes(plan.need.peak()),
+                              parts(plan.need), plan.need.measured ? "measured" : "estimated",
+                              allowed));
   lines.insert(lines.end(), plan.reasons.begin(), plan.reasons.end());
   for (const auto& warning : plan.warnings) lines.push_back("warning: " + warning);
   if (!plan.fits)

@@ -152,6 +152,17 @@ TEST(MemoryPlan, AFixedLimitIsKept) {
   EXPECT_LT(allowance(memory), 2 * GiB);
 }
 
+TEST(MemoryPlan, ADeviceThatIsNotHereIsPlannedForAllTheSame) {
+  auto plans = planner(narrow);
+  DeviceMemory memory;
+  memory.name = "cuda:7";
+  const auto plan = plans.plan(picture(1024, 1024), 100, memory);
+  EXPECT_TRUE(plan.fits);
+  EXPECT_EQ(plan.batch, 16);
+  for (const auto& line : memory_lines(plans, picture(1024, 1024), 100, memory))
+    EXPECT_EQ(line.find("may be taken"), std::string::npos) << line;
+}
+
 TEST(MemoryPlan, OwnKernelsTakeMoreForTheirWeights) {
   auto plans = planner(narrow);
   const Item item = picture(512, 512);
