@@ -57,21 +57,27 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
   target->quantization = options.quantize;
   target->batch_size = options.batch_size;
   target->cache = cache_target(options.cache);
+  target->allow_lower_precision = options.allow_lower_precision;
   return target;
 }
 
 FleetOptions fleet_options(const FleetRunOptions& options) {
   std::vector<std::string> command{fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
   if (options.progress == "json" && !options.quiet) command.push_back("--previews");
-  return {.devices = chosen_devices(options.devices),
-          .command = std::move(command),
-          .threads = options.threads,
-          .hang_seconds = options.hang_seconds,
-          .most_together = [wish = options.batch_size](const Item&, const std::string& device,
-                                                       int64_t) -> int64_t {
-            if (wish > 0) return wish;
-            return device == "cpu" ? 4 : 16;
-          }};
+  return {
+      .devices = chosen_devices(options.devices),
+      .command = std::move(command),
+      .threads = options.threads,
+      .hang_seconds = options.hang_seconds,
+      .most_together =
+          [planner = std::make_shared<MemoryPlanner>(memory_wish(options))](
+              const Item& item, const std::string& device, int64_t sharing) {
+            return planner->most_together(item, device, sharing);
+          },
+      .memory_limit = [](const std::string& device, int64_t sharing) -> std::optional<uint64_t> {
+        const uint64_t most = allowance(device_memory(device, sharing));
+        return most == unknown_allowance ? std::nullopt : std::optional(most);
+      }};
 }
 
 // Started when there is something to do, and kept for the runs that follow.
@@ -147,7 +153,8 @@ ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.dry_run) {
-    for (const auto& run : runs) print_plan(run, options);
+    const auto devices = chosen_devices(options.devices);
+    for (const auto& run : runs) print_plan(run, options, devices);
     return ExitCode::done;
   }
   const auto shown = make_progress(options.quiet ? "off" : options.progress);

@@ -17,6 +17,8 @@ Run declare_fleet_worker(CLI::App& app) {
   app.add_option("--device", options->settings.device, "cpu or cuda:N")->required();
   app.add_option("--threads", options->settings.threads, "CPU threads");
   app.add_flag("--previews", options->settings.previews, "small pictures of what is being made");
+  app.add_option("--sharing", options->settings.sharing, "workers of the same device");
+  app.add_option("--memory-limit", options->settings.memory_limit, "bytes that it may take");
   app.add_option("--channel", options->channel, "the descriptor of its end of the line")
       ->required();
   return [options](StopSignal& stop) {

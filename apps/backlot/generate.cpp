@@ -103,6 +103,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
              making.precision = precision_of(options.dtype);
              making.quantization = quantization_of(options.quantize);
              making.batch_size = options.batch_size;
+             making.allow_lower_precision = options.allow_lower_precision;
              making.cache = cache;
              run_on_one_device(engine.get(), run.plan, folder, making, progress, stop);
            },
@@ -145,7 +146,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   check_options(options);
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.dry_run) {
-    for (const auto& run : runs) print_plan(run, options);
+    for (const auto& run : runs) print_plan(run, options, {choose_device(options.device)});
     return ExitCode::done;
   }
   check_device(options.device);

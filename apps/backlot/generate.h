@@ -12,6 +12,7 @@
 #include "cache_option.h"
 #include "engine/engine.h"
 #include "fleet/fleet_metrics.h"
+#include "fleet/memory_plan.h"
 #include "fleet/run_progress.h"
 #include "metrics_option.h"
 #include "run/run_folder.h"
@@ -31,6 +32,7 @@ struct GenerateOptions {
   CacheOptions cache;
   int64_t batch_size = 0;
   int threads = 0;
+  bool allow_lower_precision = false;
   std::optional<Shard> shard;  // of fleet-run
   bool dry_run = false, fresh = false, json = false, no_metadata = false;
   bool quiet = false, verbose = false, log_json = false;
@@ -50,8 +52,11 @@ struct PreparedRun {
 PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 
 // What would be made, with its memory: for --dry-run.
-void print_plan(const PreparedRun& run, const GenerateOptions& options);
+// `workers`: the device of each process that will make items.
+void print_plan(const PreparedRun& run, const GenerateOptions& options,
+                const std::vector<std::string>& workers);
 
+MemoryWish memory_wish(const GenerateOptions& options);
 // Every spec is read and planned before the first one starts, so that a mistake in the last is
 // found at once. Throws UsageError, SpecError, LoadError.
 std::vector<PreparedRun> prepare_runs(const GenerateOptions& options);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "base/text.h"
 #include "command.h"
@@ -16,7 +17,6 @@
 #include "spec/fields.h"
 #include "spec/resolve.h"
 #include "version.h"
-#include "weights/memory.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
@@ -122,15 +122,50 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
   return facts;
 }
 
-MemoryNeed memory_need(const Item& item, const std::string& dtype) {
-  const ImageRequest request = image_request(item);
-  return backlot::memory_need(ModelFolder::open(item.model), variant_of(item.parameters),
-                              dtype == "float32" ? 4 : 2, request.width, request.height,
-                              request.guidance_scale > 1);
-}
-
 std::string shown(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+void print_plan_json(const PreparedRun& run, const GenerateOptions& options, MemoryPlanner& planner,
+                     std::span<const DeviceMemory> devices, const std::vector<const Item*>& items) {
+  Json out{{"run", run.shown_folder},
+           {"items", items.size()},
+           {"quantization", options.quantize},
+           {"memory", Json::array()},
+           {"plan", Json::array()}};
+  for (const auto& group : group_items(items)) {
+    for (const auto& batch : group.batches) {
+      const Item& first = *batch.items.front();
+      for (const auto& device : devices) {
+        Json memory = to_json(planner.plan(first, std::ssize(batch.items), device));
+        memory["workers"] = device.workers;
+        memory["model"] = first.model.filename().string();
+        memory["width"] = first.parameters["width"];
+        memory["height"] = first.parameters["height"];
+        memory["items"] = batch.items.size();
+        out["memory"].push_back(std::move(memory));
+      }
+    }
+  }
+  for (const Item* item : items)
+    out["plan"].push_back(
+        {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
+  print_result(out.dump());
+}
+
+// Each device once, with the number of its workers.
+std::vector<DeviceMemory> memory_of(const std::vector<std::string>& workers) {
+  const auto devices = list_devices();
+  std::vector<DeviceMemory> memory;
+  for (const auto& worker : workers) {
+    DeviceMemory device = device_memory(devices, worker);
+    const auto known = std::ranges::find(memory, device.name, &DeviceMemory::name);
+    if (known == memory.end())
+      memory.push_back(std::move(device));
+    else
+      ++known->workers;
+  }
+  return memory;
 }
 
 }  // namespace
@@ -185,22 +220,15 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   return run;
 }
 
-void print_plan(const PreparedRun& run, const GenerateOptions& options) {
+void print_plan(const PreparedRun& run, const GenerateOptions& options,
+                const std::vector<std::string>& workers) {
   std::vector<const Item*> items;
   for (const auto& item : run.plan.items) items.push_back(&item);
-  if (options.json) {
-    Json out{{"run", run.shown_folder},
-             {"items", items.size()},
-             {"quantization", options.quantize},
-             {"plan", Json::array()}};
-    for (const Item* item : items)
-      out["plan"].push_back(
-          {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
-    return print_result(out.dump());
-  }
+  MemoryPlanner planner(memory_wish(options));
+  const auto devices = memory_of(workers);
+  if (options.json) return print_plan_json(run, options, planner, devices, items);
   print_result(
       fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
-  const Device device = list_devices().front();
   for (const auto& group : group_items(items)) {
     const Item& first = *group.batches.front().items.front();
     print_result(
@@ -208,24 +236,19 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
                     options.quantize == "none" ? "" : ", quantized to " + options.quantize));
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
-      const MemoryNeed need = memory_need(one, options.dtype);
       print_result(
-          fmt::format("    {} × {}x{}, {} steps{}, scheduler {}: weights {}, and about {} for each "
-                      "picture made together",
-                      batch.items.size(), shown(one.parameters["width"]),
-                      shown(one.parameters["height"]), shown(one.parameters["steps"]),
+          fmt::format("    {} × {}x{}, {} steps{}, scheduler {}", batch.items.size(),
+                      shown(one.parameters["width"]), shown(one.parameters["height"]),
+                      shown(one.parameters["steps"]),
                       image_request(one).cache > 1
                           ? fmt::format(" (deep features every {} steps)", image_request(one).cache)
                           : "",
                       one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
                           ? shown(one.parameters["scheduler"])
-                          : "of the model",
-                      human_bytes(need.weights), human_bytes(need.per_picture)));
-      if (options.device != "cuda" && need.weights + need.per_picture > device.free_bytes)
-        print_result(
-            fmt::format("      more than the {} that are free here: make it smaller, or take a "
-                        "machine with more memory",
-                        human_bytes(device.free_bytes)));
+                          : "of the model"));
+      for (const auto& device : devices)
+        for (const auto& line : memory_lines(planner, one, std::ssize(batch.items), device))
+          print_result("      " + line);
     }
   }
   constexpr size_t most_shown = 20;
@@ -235,8 +258,14 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options) {
                              printable(shown(items[i]->parameters["prompt"]))));
   if (items.size() > most_shown)
     print_result(fmt::format("  … and {} more; --json lists them all", items.size() - most_shown));
-  print_result(fmt::format("  memory: {} free of {}", human_bytes(device.free_bytes),
-                           human_bytes(device.memory_bytes)));
+  for (const auto& device : devices) {
+    const std::string sharing =
+        device.workers > 1 ? fmt::format(", for {} workers", device.workers) : "";
+    print_result(device.total == 0
+                     ? fmt::format("  memory of {}: not known here", device.name)
+                     : fmt::format("  memory of {}: {} free of {}{}", device.name,
+                                   human_bytes(device.free), human_bytes(device.total), sharing));
+  }
 }
 
 }  // namespace backlot

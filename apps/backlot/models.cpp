@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "command.h"
+#include "fleet/memory_plan.h"
 #include "model_store.h"
 #include "schedulers/names.h"
 #include "text/clip_tokenizer.h"
@@ -21,6 +22,71 @@ struct ModelsOptions {
   std::optional<std::string> variant;
   bool json = false;
 };
+
+// What one process needs for pictures of the model's own size, a line a device and precision.
+struct Need {
+  std::string device, dtype;
+  int64_t pixels = 0;  // width and height
+  NeededMemory held;   // with one picture; text encoders in memory
+  uint64_t each_more = 0;
+};
+
+std::vector<Need> needs(const ModelSummary& model) {
+  std::vector<Need> all;
+  if (!model.problems.empty() || !model.pipeline_class.starts_with("StableDiffusionXL")) return all;
+  const ModelFolder folder = ModelFolder::open(model.path);
+  Item item;
+  item.model = model.path;
+  item.model_fingerprint = known_fingerprint(folder, model.variant).value_or("");
+  const int64_t pixels = default_pixels(folder).value_or(1024);
+  item.parameters = Json{{"prompt", ""},
+                         {"seed", 0},
+                         {"steps", 1},
+                         {"width", pixels},
+                         {"height", pixels},
+                         {"guidance_scale", 5.0},
+                         {"variant", model.variant ? Json(*model.variant) : Json()}};
+  MemoryPlanner planner{MemoryWish{}};
+  const auto devices = list_devices();
+  for (const auto& device : devices) {
+    const DeviceMemory memory = device_memory(devices, device.name);
+    for (const char* dtype : {"float32", "bfloat16", "float16"}) {
+      const Manner manner{.dtype = dtype};
+      Need need{.device = device.name, .dtype = dtype, .pixels = pixels};
+      need.held = planner.need(item, memory, manner, 1);
+      // Several pictures may be decoded one after the other: then only many show what one takes.
+      constexpr int64_t many = 9;
+      const uint64_t more = planner.need(item, memory, manner, many).peak();
+      need.each_more = (std::max(more, need.held.peak()) - need.held.peak()) / (many - 1);
+      all.push_back(std::move(need));
+    }
+  }
+  return all;
+}
+
+Json to_json(const Need& need) {
+  return {{"device", need.device},
+          {"dtype", need.dtype},
+          {"width", need.pixels},
+          {"height", need.pixels},
+          {"process", need.held.fixed},
+          {"networks", need.held.networks},
+          {"text_encoders", need.held.text_encoders},
+          {"first_picture", need.held.working},
+          {"each_more_picture", need.each_more},
+          {"measured", need.held.measured}};
+}
+
+void print_needs(const ModelSummary& model) {
+  for (const auto& need : needs(model))
+    print_result(fmt::format(
+        "  {} in {:<8} at {}x{}: {:>9} (networks {}, text encoders {}, process {}, a picture {}), "
+        "each more {}; {}",
+        need.device, need.dtype, need.pixels, need.pixels, human_bytes(need.held.peak()),
+        human_bytes(need.held.networks), human_bytes(need.held.text_encoders),
+        human_bytes(need.held.fixed), human_bytes(need.held.working), human_bytes(need.each_more),
+        need.held.measured ? "measured" : "estimated"));
+}
 
 std::string grouped(int64_t number) {
   std::string digits = std::to_string(number);
@@ -89,15 +155,20 @@ void check_companions(ModelSummary& model) {
 ExitCode show(const ModelsOptions& options) {
   ModelSummary model = inspect_model(find_model(options.path), options.variant);
   check_companions(model);
-  if (options.json)
-    print_result(to_json(model).dump(2));
-  else if (options.action == "show" || !model.problems.empty())
+  if (options.json) {
+    Json json = to_json(model);
+    json["need"] = Json::array();
+    for (const auto& need : needs(model)) json["need"].push_back(to_json(need));
+    print_result(json.dump(2));
+  } else if (options.action == "show" || !model.problems.empty()) {
     print_summary(model);
-  else
+    print_needs(model);
+  } else {
     print_result(
         fmt::format("{}: files, configs, vocabularies and scheduler are sound (tensor names "
                     "and shapes are checked when it is loaded)",
                     options.path));
+  }
   return model.problems.empty() ? ExitCode::done : ExitCode::environment;
 }
 

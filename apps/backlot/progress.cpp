@@ -17,6 +17,7 @@ class SilentProgress : public FleetProgress {
     log_error(fmt::format("{}: {}", item.output, error));
   }
   void warning(const std::string& text) override { log_warning(text); }
+  void detail(const std::string& text) override { log_detail(text); }
 };
 
 class PlainProgress : public FleetProgress {
@@ -57,6 +58,7 @@ class PlainProgress : public FleetProgress {
     log_info(fmt::format("{}: tried again: {}", item.output, why));
   }
   void warning(const std::string& text) override { log_warning(text); }
+  void detail(const std::string& text) override { log_detail(text); }
   void end(const RunTotals& totals) override { log_info(summary(counts_.name, totals)); }
 
  private:

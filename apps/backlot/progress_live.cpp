@@ -56,6 +56,7 @@ class LiveProgress : public FleetProgress {
     log_info(fmt::format("{}: tried again: {}", item.output, why));
   }
   void warning(const std::string& text) override { log_warning(text); }
+  void detail(const std::string& text) override { log_detail(text); }
   void tick() override { draw_if_due(); }
   void end(const RunTotals& totals) override {
     show_live_lines({});

@@ -28,6 +28,8 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
                  "stop before the run folder's outputs take more than this, e.g. 50GB");
   app.add_option("--min-free", options.min_free,
                  "stop before less than this is free on the disk (else 1 % of it, at most 512MiB)");
+  app.add_flag("--allow-lower-precision", options.allow_lower_precision,
+               "where float32 does not fit into memory, bfloat16 may take its place");
   app.add_flag("--dry-run", options.dry_run, "say what would be made and what memory it takes");
   app.add_flag("--fresh", options.fresh, "start over: remove what an earlier run made");
   app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
@@ -45,6 +47,9 @@ void check_run_options(const GenerateOptions& options) {
   if (quantization_of(options.quantize) == Quantization::int8 && options.dtype == "float16")
     throw UsageError("--quantize int8", "does not go with --dtype float16",
                      "give --dtype bfloat16 or float32");
+  if (options.allow_lower_precision && options.dtype != "float32" && options.dtype != "auto")
+    throw UsageError("--allow-lower-precision", "there is nothing below " + options.dtype,
+                     "leave it out, or give --dtype float32");
   space_limits_of(options);
   check_cache_options(options.cache);
 }
@@ -61,6 +66,13 @@ SpaceLimits space_limits_of(const GenerateOptions& options) {
   // Nothing at all may be wanted of the disk, but not of a run.
   limits.min_free = options.min_free == "0" ? 0 : size("--min-free", options.min_free);
   return limits;
+}
+
+MemoryWish memory_wish(const GenerateOptions& options) {
+  return {.precision = precision_of(options.dtype),
+          .quantization = quantization_of(options.quantize),
+          .batch_size = options.batch_size,
+          .allow_lower_precision = options.allow_lower_precision};
 }
 
 Precision precision_of(const std::string& dtype) {

@@ -62,11 +62,16 @@ class FleetSuite {
   bool fits(const std::string& dtype, int workers) const {
     if (!gpus_.empty()) return true;
     const Size size = request_.sizes.front();
-    const MemoryNeed need = memory_need(ModelFolder::open(request_.model), request_.variant,
-                                        dtype == "float32" || dtype == "auto" ? 4 : 2, size[1],
-                                        size[0], request_.guidance_scale > 1);
-    return workers == 1 || static_cast<uint64_t>(workers) * (need.weights + need.per_picture) <
-                               memory_available_bytes();
+    if (workers == 1) return true;
+    const auto sizes = model_sizes(ModelFolder::open(request_.model), request_.variant);
+    const LoadedAs as{.dtype = dtype == "auto" ? "float32" : dtype};
+    const auto weights = weight_bytes(sizes, as);
+    const uint64_t need =
+        weights.networks + weights.text_encoders +
+        working_bytes(
+            sizes, as,
+            {.width = size[1], .height = size[0], .guidance = request_.guidance_scale > 1}, 1);
+    return static_cast<uint64_t>(workers) * need < memory_available_bytes();
   }
 
   void measure(const std::string& name, const std::string& dtype, int workers) {

@@ -69,6 +69,8 @@ void RunTracer::item_failed(const Item& item, const std::string& error) {
 
 void RunTracer::warning(const std::string& text) { next_.warning(text); }
 
+void RunTracer::detail(const std::string& text) { next_.detail(text); }
+
 void RunTracer::item_progress(const Item& item, int percent, std::string_view preview) {
   next_.item_progress(item, percent, preview);
 }

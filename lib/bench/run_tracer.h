@@ -23,6 +23,7 @@ class RunTracer : public RunProgress {
   void item_done(const Item& item, double seconds) override;
   void item_failed(const Item& item, const std::string& error) override;
   void warning(const std::string& text) override;
+  void detail(const std::string& text) override;
   void end(const RunTotals& totals) override;
   void item_progress(const Item& item, int percent, std::string_view preview) override;
   bool wants_previews() const override { return next_.wants_previews(); }

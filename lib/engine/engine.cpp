@@ -11,7 +11,8 @@
 #include "base/machine.h"
 #include "engine/cuda_settings.h"
 #include "engine/entry.h"
-#include "engine/memory_pool.h"
+#include "pipelines/memory_meter.h"
+#include "pipelines/memory_pool.h"
 #include "pipelines/sdxl.h"
 #include "probe/probe.h"
 
@@ -58,12 +59,15 @@ class TorchEngine : public Engine {
     if (device_.is_cpu()) {
       facts.model = processor_model();
       facts.memory_bytes = memory_limit_bytes();
-      facts.free_bytes = memory_available_bytes() + idle_pool_bytes();
+      const uint64_t idle = idle_pool_bytes(), held = MemoryMeter(device_).held();
+      facts.free_bytes = memory_available_bytes() + idle;
+      facts.held_bytes = held > idle ? held - idle : 0;
     } else {
       const auto [free, total] = at::accelerator::getMemoryInfo(device_.index());
       facts.model = "CUDA device";
       facts.memory_bytes = total;
       facts.free_bytes = free;
+      facts.held_bytes = MemoryMeter(device_).held();
     }
     return facts;
   }

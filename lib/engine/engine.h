@@ -34,6 +34,9 @@ struct PipelineOptions {
   // the sizes: random weights are made in memory, and `model` is unused.
   std::optional<std::string> synthetic;
   Quantization quantization = Quantization::none;  // of the UNet; alters pictures
+  // Text encoders are in memory only while prompts are encoded, one after the other. Pictures are
+  // the same to the bit.
+  bool text_encoders_out = false;
 };
 
 // height, width, as diffusers orders them
@@ -105,6 +108,15 @@ class Progress {
   virtual void preview(size_t /*item*/, const Picture& /*picture*/) {}
 };
 
+// Measured, in bytes: on a CPU what the process holds in memory, on a GPU what LibTorch's allocator
+// has taken of the device's. Zeros: the system doesn't say.
+struct PipelineMemory {
+  uint64_t before = 0;          // before the model was loaded
+  uint64_t loaded = 0;          // after that, with nothing being made
+  uint64_t peak = 0;            // the most since the last batch began
+  uint64_t peak_allocated = 0;  // of that, what tensors were in; on a CPU all
+};
+
 // A loaded model. Not safe for use from two threads at once.
 class ImagePipeline {
  public:
@@ -126,8 +138,17 @@ class ImagePipeline {
 
   virtual std::string dtype() const = 0;  // "float32", "bfloat16" or "float16": what was chosen
 
-  // Working memory that one more picture of that size in a batch takes, in bytes; an estimate.
-  virtual uint64_t bytes_per_item(int64_t width, int64_t height, bool guidance) const = 0;
+  // Encodes what these will ask for, as many at a time as will be made together, so that text
+  // encoders that are out of memory are read once for all of them. Does nothing where they are
+  // held. A hundred requests at a time are remembered. Throws as generate() does.
+  virtual void prepare(std::span<const ImageRequest>, [[maybe_unused]] int64_t together) {}
+
+  // From now on as with PipelineOptions::text_encoders_out. False: they were out already.
+  virtual bool move_text_encoders_out() { return false; }
+
+  virtual bool text_encoders_out() const { return false; }
+
+  virtual PipelineMemory memory() const { return {}; }
 };
 
 struct DeviceFacts {
@@ -136,6 +157,7 @@ struct DeviceFacts {
   uint64_t memory_bytes = 0, free_bytes = 0;
   int threads = 0;
   std::vector<std::string> notes;  // what makes it slower than it could be, for people
+  uint64_t held_bytes = 0;         // by this process, without what `free_bytes` counts already
 };
 
 class Engine {

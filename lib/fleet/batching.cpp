@@ -1,15 +1,11 @@
 #include "fleet/batching.h"
 
-#include <algorithm>
 #include <map>
 
 #include "base/json.h"
 
 namespace backlot {
 namespace {
-
-// A part of the free memory stays free: estimates are rough, and others live on the machine too.
-constexpr double usable_share = 0.6;
 
 Json pick(const Json& parameters, std::initializer_list<const char*> names) {
   Json out = Json::object();
@@ -46,17 +42,6 @@ std::vector<PipelineGroup> group_items(const std::vector<const Item*>& items) {
     group.batches[batch->second.second].items.push_back(item);
   }
   return groups;
-}
-
-int64_t choose_batch_size(int64_t wish, uint64_t bytes_per_item, uint64_t free_bytes, int64_t most,
-                          int64_t items) {
-  int64_t size = wish;
-  if (size <= 0) {
-    const double usable = usable_share * static_cast<double>(free_bytes);
-    const double fit = usable / static_cast<double>(std::max<uint64_t>(bytes_per_item, 1));
-    size = std::min(static_cast<int64_t>(std::min(fit, 1e6)), most);
-  }
-  return std::clamp<int64_t>(size, 1, std::max<int64_t>(items, 1));
 }
 
 }  // namespace backlot

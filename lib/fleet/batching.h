@@ -29,9 +29,4 @@ struct PipelineGroup {
 // Groups in the order in which their first items stand in the plan.
 std::vector<PipelineGroup> group_items(const std::vector<const Item*>& items);
 
-// How many items to denoise together: `wish` if given (at least 1), else as many as fit into the
-// part of `free_bytes` that may be taken, at most `most`, and no more than there are.
-int64_t choose_batch_size(int64_t wish, uint64_t bytes_per_item, uint64_t free_bytes, int64_t most,
-                          int64_t items);
-
 }  // namespace backlot

@@ -99,6 +99,11 @@ void FleetOfOne::warning(const std::string& text) {
   listener_.warning(text);
 }
 
+void FleetOfOne::detail(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  listener_.detail(text);
+}
+
 void FleetOfOne::end(const RunTotals& totals) {
   const std::lock_guard lock(mutex_);
   listener_.end(totals);

@@ -36,6 +36,7 @@ class FleetOfOne : public RunProgress {
   void item_done(const Item&, double) override {}  // item_recorded has said more
   void item_failed(const Item& item, const std::string& error) override;
   void warning(const std::string& text) override;
+  void detail(const std::string& text) override;
   void end(const RunTotals& totals) override;
 
  private:

@@ -90,6 +90,7 @@ class FleetProgress {
   virtual void cache_looked_up(const Item&, bool /*hit*/) {}
 
   virtual void warning(const std::string&) {}
+  virtual void detail(const std::string&) {}  // for those who asked for more
 
   // A DeviceMonitor's reading, every second or so.
   virtual void devices_read(const std::vector<Device>&) {}
@@ -137,6 +138,9 @@ class FleetProgressTee : public FleetProgress {
   }
   void warning(const std::string& text) override {
     for (auto* to : listeners_) to->warning(text);
+  }
+  void detail(const std::string& text) override {
+    for (auto* to : listeners_) to->detail(text);
   }
   void devices_read(const std::vector<Device>& devices) override {
     for (auto* to : listeners_) to->devices_read(devices);

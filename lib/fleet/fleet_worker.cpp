@@ -33,9 +33,13 @@ Json cache_json(const std::optional<CacheTarget>& cache) {
 }
 
 Json run_json(const RunTarget& run, const std::string& worker) {
-  return {{"folder", run.folder.string()},    {"journal", run.journals + worker},
-          {"output", to_json(run.output)},    {"dtype", run.dtype},
-          {"quantization", run.quantization}, {"batch_size", run.batch_size},
+  return {{"folder", run.folder.string()},
+          {"journal", run.journals + worker},
+          {"output", to_json(run.output)},
+          {"dtype", run.dtype},
+          {"quantization", run.quantization},
+          {"batch_size", run.batch_size},
+          {"allow_lower_precision", run.allow_lower_precision},
           {"cache", cache_json(run.cache)}};
 }
 
@@ -144,6 +148,8 @@ void FleetWorker::take_in(const Json& message, WorkQueue& queue) {
       progress_.warning(fmt::format("{}: {}", view_.device, note.get<std::string>()));
   } else if (what == "warning") {
     progress_.warning(value);
+  } else if (what == "detail") {
+    progress_.detail(value);
   } else if (what == "returned") {
     returned(value, queue);
   } else if (what == "failed") {

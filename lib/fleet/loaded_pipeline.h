@@ -20,6 +20,9 @@ class LoadedPipeline {
 
   ImagePipeline& held() const { return *pipeline_; }
 
+  // Gives its memory back.
+  void drop() { pipeline_.reset(); }
+
   // The one held, or a new one in its place: two need not fit into memory at once. Throws as
   // Engine::load_image_pipeline does.
   ImagePipeline& get(const std::string& key, const PipelineOptions& options, Progress& progress) {

@@ -31,6 +31,7 @@ class RunProgress {
   virtual void item_failed(const Item& item, const std::string& error) = 0;
   virtual void warning(const std::string& text) = 0;
   virtual void end(const RunTotals& totals) = 0;
+  virtual void detail(const std::string&) {}  // for those who asked for more
 
   // How far an item is: 0, 25, 50, 75 or 100, of its steps; 100 when there is a picture. A number
   // that fell means that it was begun again. `preview` is a small PNG as a data: URI, or "".

@@ -1,17 +1,20 @@
 #include "fleet/runner.h"
 
 #include <algorithm>
+#include <span>
 
 namespace backlot {
 namespace {
 
 void run_batches(BatchMaker& maker, const BatchGroup& group, const StopSignal& stop) {
   const auto& items = group.items;
+  size_t prepared = 0;
   for (size_t at = 0; at < items.size();) {
     if (stop.requested()) throw Interrupted();
     const int64_t left = std::ssize(items) - static_cast<int64_t>(at);
     const auto begin = items.begin() + static_cast<std::ptrdiff_t>(at);
     const auto size = std::min(maker.most_together(*items.front(), std::ssize(items)), left);
+    if (at >= prepared) prepared = at + maker.look_ahead(std::span(items).subspan(at), size);
     maker.make({begin, begin + size});
     at += static_cast<size_t>(size);
   }

@@ -46,6 +46,11 @@ Supervisor::Supervisor(FleetOptions options, FleetProgress& progress, const Stop
     command.insert(command.end(),
                    {"--name", names[i], "--device", options_.devices[i], "--threads",
                     std::to_string(options_.threads > 0 ? options_.threads : share)});
+    const int64_t sharing = workers_on(options_.devices[i]);
+    command.insert(command.end(), {"--sharing", std::to_string(sharing)});
+    if (options_.memory_limit)
+      if (const auto most = options_.memory_limit(options_.devices[i], sharing))
+        command.insert(command.end(), {"--memory-limit", std::to_string(*most)});
     workers_.push_back(std::make_unique<FleetWorker>(
         names[i], options_.devices[i], std::move(command), options_.inherited, progress_, hangs_));
     workers_.back()->start();

@@ -29,6 +29,9 @@ struct FleetOptions {
   // How many pictures like this fit together into what the device's memory leaves each worker.
   std::function<int64_t(const Item& item, const std::string& device, int64_t sharing)>
       most_together;
+  // Bytes that one of the `sharing` workers of a device may take in all, as of now; nothing for no
+  // limit.
+  std::function<std::optional<uint64_t>(const std::string& device, int64_t sharing)> memory_limit;
 };
 
 // Not for several threads, and to be made in one that lives as long as the process (WorkerProcess).

@@ -32,6 +32,7 @@ class Reporter : public RunProgress {
     channel_.send({{"retried", {item.id, why}}});
   }
   void warning(const std::string& text) override { channel_.send({{"warning", text}}); }
+  void detail(const std::string& text) override { channel_.send({{"detail", text}}); }
   void batch_begun(std::span<const Item* const> items) override {
     for (const Item* item : items) inject_fault(*item);
   }
@@ -125,8 +126,8 @@ std::unique_ptr<ResultCache> cache_of(const Json& cache, Reporter& reporter) {
 
 // One run's folder and how its items are made.
 struct RunAtWork {
-  RunAtWork(const Json& run, LoadedPipeline& loaded, Reporter& reporter, WorkerChannel& channel,
-            const StopSignal& stop)
+  RunAtWork(const Json& run, const WorkerSettings& settings, LoadedPipeline& loaded,
+            Reporter& reporter, WorkerChannel& channel, const StopSignal& stop)
       : output(output_settings_from_json(run.at("output"))),
         store(run.at("folder").get<std::string>(), run.at("journal"),
               {output.quota, output.min_free},
@@ -139,6 +140,9 @@ struct RunAtWork {
             {.precision = precision_named(run.at("dtype").get<std::string>()).value(),
              .quantization = quantization_named(run.at("quantization").get<std::string>()).value(),
              .batch_size = run.at("batch_size"),
+             .allow_lower_precision = run.at("allow_lower_precision"),
+             .workers = settings.sharing,
+             .memory_limit = settings.memory_limit,
              .cache = cache.get(),
              .write_failed = [&channel] { channel.stop_receiving(); }},
             reporter, stop) {}
@@ -151,8 +155,12 @@ struct RunAtWork {
 
 class Worker {
  public:
-  Worker(WorkerChannel& channel, Engine& engine, bool previews, StopSignal& stop)
-      : channel_(channel), stop_(stop), loaded_(engine), reporter_(channel, previews) {}
+  Worker(WorkerChannel& channel, Engine& engine, const WorkerSettings& settings, StopSignal& stop)
+      : channel_(channel),
+        settings_(settings),
+        stop_(stop),
+        loaded_(engine),
+        reporter_(channel, settings.previews) {}
 
   void work() {
     while (const auto message = channel_.receive()) {
@@ -160,7 +168,7 @@ class Worker {
       if (message->contains("run")) {
         if (run_) run_->maker.drain();
         run_.reset();
-        run_.emplace((*message)["run"], loaded_, reporter_, channel_, stop_);
+        run_.emplace((*message)["run"], settings_, loaded_, reporter_, channel_, stop_);
       } else if (message->contains("make")) {
         make((*message)["make"]);
         channel_.send({{"free", {}}});
@@ -192,6 +200,7 @@ class Worker {
   }
 
   WorkerChannel& channel_;
+  const WorkerSettings& settings_;
   StopSignal& stop_;
   LoadedPipeline loaded_;
   Reporter reporter_;
@@ -216,8 +225,9 @@ void send_ready(WorkerChannel& channel, const Engine& engine) {
                   {"notes", device.notes}}}});
 }
 
-ExitCode work_guarded(WorkerChannel& channel, Engine& engine, bool previews, StopSignal& stop) {
-  Worker worker(channel, engine, previews, stop);
+ExitCode work_guarded(WorkerChannel& channel, Engine& engine, const WorkerSettings& settings,
+                      StopSignal& stop) {
+  Worker worker(channel, engine, settings, stop);
   try {
     worker.work();
     if (!stop.requested()) return ExitCode::done;
@@ -235,7 +245,7 @@ ExitCode run_worker(WorkerChannel& channel, const WorkerSettings& settings,
   try {
     const auto engine = load({.device = settings.device, .threads = settings.threads});
     send_ready(channel, *engine);
-    return work_guarded(channel, *engine, settings.previews, stop);
+    return work_guarded(channel, *engine, settings, stop);
   } catch (const StorageError& error) {
     send_failure(channel, "storage", error);
   } catch (const LoadError& error) {

@@ -15,8 +15,10 @@
 //   {"failed": {kind, where, what, mend}}                    the last message: it can't go on
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/stop.h"
@@ -30,6 +32,8 @@ struct WorkerSettings {
   std::string device;  // "cpu", "cuda:1"
   int threads = 0;     // of the CPU; 0: as many as may be used
   bool previews = false;
+  int64_t sharing = 1;                   // workers of the fleet that share the device
+  std::optional<uint64_t> memory_limit;  // bytes that this one may take
 };
 
 // Works until the supervisor sends no more, or until a stop is asked for. `load` makes the engine.

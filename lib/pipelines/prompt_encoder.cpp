@@ -11,6 +11,9 @@
 namespace backlot {
 namespace {
 
+// Two texts of each are within what text encoders remember.
+constexpr size_t most_prepared = 100;
+
 const std::string& or_else(const std::optional<std::string>& text, const std::string& otherwise) {
   return text && !text->empty() ? *text : otherwise;
 }
@@ -27,8 +30,42 @@ void warn_of_truncation(std::vector<std::string>& warnings, const char* field, i
 
 }  // namespace
 
-PromptEncoder::PromptEncoder(TextEncoder first, TextEncoder second, NullNegative null_negative)
-    : first_(std::move(first)), second_(std::move(second)), null_negative_(null_negative) {}
+PromptEncoder::PromptEncoder(TextEncoder first, TextEncoder second, NullNegative null_negative,
+                             TextEncoders encoders)
+    : first_(std::move(first)),
+      second_(std::move(second)),
+      null_negative_(null_negative),
+      encoders_(encoders) {
+  if (encoders_ == TextEncoders::out) return;
+  first_.hold();
+  second_.hold();
+}
+
+bool PromptEncoder::move_out() {
+  if (encoders_ == TextEncoders::out) return false;
+  encoders_ = TextEncoders::out;
+  release_if_out(first_);
+  release_if_out(second_);
+  return true;
+}
+
+void PromptEncoder::release_if_out(TextEncoder& encoder) {
+  if (encoders_ == TextEncoders::out) encoder.release();
+}
+
+void PromptEncoder::prepare(std::span<const ImageRequest> requests, int64_t together) {
+  if (encoders_ == TextEncoders::held) return;
+  insist_on_clip_skip(requests);
+  const auto size = static_cast<size_t>(std::max<int64_t>(together, 1));
+  requests = requests.first(std::min(requests.size(), std::max(most_prepared, size)));
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    auto& encoder = i == 0 ? first_ : second_;
+    for (size_t at = 0; at < requests.size(); at += size) {
+      encoder.encode(keys(requests.subspan(at, std::min(size, requests.size() - at)), i));
+    }
+    encoder.release();
+  }
+}
 
 // The positive and the negative text of each request, one after the other. Texts that no guidance
 // will ask for stand as the positive one, which costs nothing.
@@ -67,7 +104,7 @@ Tensor PromptEncoder::join(const TextEncoding& first, const TextEncoding& second
   return at::cat({padded(first_, first, chunks, skip), padded(second_, second, chunks, skip)}, 1);
 }
 
-std::vector<EncodedPrompt> PromptEncoder::encode(std::span<const ImageRequest> requests) {
+void PromptEncoder::insist_on_clip_skip(std::span<const ImageRequest> requests) const {
   for (const auto& request : requests) {
     const auto most = std::min(first_.layers(), second_.layers()) - 1;
     if (request.clip_skip < 0 || request.clip_skip > most) {
@@ -75,8 +112,14 @@ std::vector<EncodedPrompt> PromptEncoder::encode(std::span<const ImageRequest> r
                       fmt::format("this model allows 0 to {}", most));
     }
   }
+}
+
+std::vector<EncodedPrompt> PromptEncoder::encode(std::span<const ImageRequest> requests) {
+  insist_on_clip_skip(requests);
   const auto first = first_.encode(keys(requests, 0));
+  release_if_out(first_);
   const auto second = second_.encode(keys(requests, 1));
+  release_if_out(second_);
   std::vector<EncodedPrompt> prompts;
   for (size_t i = 0; i < requests.size(); ++i) {
     const auto& request = requests[i];
@@ -105,6 +148,9 @@ std::vector<EncodedPrompt> PromptEncoder::encode(std::span<const ImageRequest> r
     }
     prompts.push_back(std::move(prompt));
   }
+  // Padding a short text may have asked for the empty one.
+  release_if_out(first_);
+  release_if_out(second_);
   return prompts;
 }
 

@@ -22,13 +22,26 @@ struct EncodedPrompt {
 // (force_zeros_for_empty_prompt of model_index.json).
 enum class NullNegative { zeros, empty_text };
 
+// Whether text encoders stay in memory, or are there only while they are at work.
+enum class TextEncoders { held, out };
+
 class PromptEncoder {
  public:
-  PromptEncoder(TextEncoder first, TextEncoder second, NullNegative null_negative);
+  PromptEncoder(TextEncoder first, TextEncoder second, NullNegative null_negative,
+                TextEncoders encoders);
 
   // One for each request. Without guidance the negative tensors are undefined. Throws ItemError if
   // a clip_skip is out of range.
   std::vector<EncodedPrompt> encode(std::span<const ImageRequest> requests);
+
+  // Where the encoders are out of memory: encodes what encode() will be asked for by batches of
+  // `together` requests, a hundred requests at the most, reading each encoder once. In the same
+  // pieces as these batches would, so that encodings are the same to the bit.
+  void prepare(std::span<const ImageRequest> requests, int64_t together);
+
+  // From now on they are out of memory. False: they were already.
+  bool move_out();
+  bool out() const { return encoders_ == TextEncoders::out; }
 
  private:
   // What each of the two encoders reads for `requests`: two keys a request.
@@ -36,8 +49,12 @@ class PromptEncoder {
   Tensor join(const TextEncoding& first, const TextEncoding& second, int64_t chunks, int64_t skip);
   Tensor padded(TextEncoder& encoder, const TextEncoding& encoding, int64_t chunks, int64_t skip);
 
+  void insist_on_clip_skip(std::span<const ImageRequest> requests) const;
+  void release_if_out(TextEncoder& encoder);
+
   TextEncoder first_, second_;
   NullNegative null_negative_;
+  TextEncoders encoders_;
 };
 
 // Whether diffusers would guide this request.

@@ -21,8 +21,8 @@
 namespace backlot {
 namespace {
 
-// Pictures are decoded together while their working memory stays below this.
-constexpr uint64_t decode_budget = uint64_t{512} << 20;
+// More is worth the time that it takes to have it again from the system.
+constexpr uint64_t most_idle_at_decoding = uint64_t{256} << 20;
 
 void stop_if_asked(const Progress& progress) {
   if (progress.stop_requested()) throw Interrupted();
@@ -136,6 +136,7 @@ std::vector<ImageResult> SdxlPipeline::make(std::span<const ImageRequest> batch,
   std::vector<ImageResult> results(batch.size());
   in_our_words(parts_.where, [&] {
     check(batch);
+    begin_measuring(batch);
     const auto pictures = std::make_shared<InFlight>(parts_.device);
     pictures->places.resize(batch.size());
     stop_if_asked(progress);
@@ -156,6 +157,8 @@ std::vector<ImageResult> SdxlPipeline::make(std::span<const ImageRequest> batch,
     }
     pictures->mark();
 
+    // The decoder's tensors are of other sizes than the denoiser's.
+    if (meter_.idle() > most_idle_at_decoding) meter_.drop_idle();
     progress.stage("decode");
     for (auto& [items, sample] : latents) {
       size_t slice = pictures->slices.size();
@@ -187,6 +190,33 @@ std::vector<ImageResult> SdxlPipeline::make(std::span<const ImageRequest> batch,
     }
   });
   return results;
+}
+
+// What another kind of batch left for reuse is mostly of other sizes: it would only add to this
+// one's peak.
+void SdxlPipeline::begin_measuring(std::span<const ImageRequest> batch) {
+  const auto& first = batch.front();
+  const Footprint now(batch.size(), first.width, first.height, first.vae_tiling);
+  if (now != std::exchange(footprint_, now)) meter_.drop_idle();
+  meter_.reset_peak();
+}
+
+void SdxlPipeline::prepare(std::span<const ImageRequest> requests, int64_t together) {
+  const c10::InferenceMode inference;
+  in_our_words(parts_.where, [&] { parts_.prompts.prepare(requests, together); });
+}
+
+bool SdxlPipeline::move_text_encoders_out() {
+  if (!parts_.prompts.move_out()) return false;
+  loaded_ = meter_.held();
+  return true;
+}
+
+PipelineMemory SdxlPipeline::memory() const {
+  return {.before = parts_.memory_before,
+          .loaded = loaded_,
+          .peak = meter_.peak(),
+          .peak_allocated = meter_.peak_allocated()};
 }
 
 // One for each part of the batch that is evaluated by itself.
@@ -296,7 +326,9 @@ void SdxlPipeline::decode(const at::Tensor& latents, bool tiled, int64_t total, 
                           Progress& progress) const {
   const auto z = parts_.vae.unscale(latents);
   const int64_t reduction = parts_.vae.config().reduction();
-  const uint64_t each = decode_bytes(z.size(3) * reduction, z.size(2) * reduction);
+  const uint64_t each = decode_bytes(parts_.vae.config().block_out_channels,
+                                     static_cast<int64_t>(at::elementSize(parts_.vae.dtype())),
+                                     z.size(3) * reduction, z.size(2) * reduction);
   const auto slice = tiled ? 1 : std::max<int64_t>(1, decode_budget / std::max<uint64_t>(each, 1));
   int64_t decoded = 0;
   for (const auto& made : pictures.slices) decoded += made.size();
@@ -319,19 +351,5 @@ at::Tensor SdxlPipeline::decode_together(const at::Tensor& z) const {
 }
 
 std::string SdxlPipeline::dtype() const { return precision_name(parts_.unet.dtype()); }
-
-uint64_t SdxlPipeline::decode_bytes(int64_t width, int64_t height) const {
-  return picture_bytes({}, parts_.vae.config().block_out_channels,
-                       static_cast<int64_t>(at::elementSize(parts_.vae.dtype())), width, height,
-                       false);
-}
-
-uint64_t SdxlPipeline::bytes_per_item(int64_t width, int64_t height, bool guidance) const {
-  std::vector<int64_t> channels;
-  for (const auto& level : parts_.unet.config().levels) channels.push_back(level.channels);
-  return picture_bytes(channels, parts_.vae.config().block_out_channels,
-                       static_cast<int64_t>(at::elementSize(parts_.unet.dtype())), width, height,
-                       guidance);
-}
 
 }  // namespace backlot

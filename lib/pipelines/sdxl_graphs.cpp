@@ -6,7 +6,9 @@
 
 namespace backlot {
 
-SdxlPipeline::SdxlPipeline(SdxlParts parts) : parts_(std::move(parts)) {
+SdxlPipeline::SdxlPipeline(SdxlParts parts) : parts_(std::move(parts)), meter_(parts_.device) {
+  meter_.drop_idle();
+  loaded_ = meter_.held();
   record_with(make_graph_recorder(parts_.device));
 }
 

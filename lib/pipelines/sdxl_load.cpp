@@ -43,6 +43,7 @@ class SdxlLoader {
   }
 
   SdxlParts load() const {
+    const uint64_t before = MemoryMeter(device_).held();
     const ReadAhead ahead(files());
     auto first = text_encoder("text_encoder", "tokenizer", ClipHead::none);
     auto second = text_encoder("text_encoder_2", "tokenizer_2", ClipHead::projection);
@@ -56,11 +57,14 @@ class SdxlLoader {
     return {
         .where = model_,
         .device = device_,
-        .prompts = PromptEncoder(std::move(first), std::move(second),
-                                 zeros ? NullNegative::zeros : NullNegative::empty_text),
+        .prompts =
+            PromptEncoder(std::move(first), std::move(second),
+                          zeros ? NullNegative::zeros : NullNegative::empty_text,
+                          options_.text_encoders_out ? TextEncoders::out : TextEncoders::held),
         .unet = network<UNet2DConditionModel>("unet", unet_config, dtype_, options_.quantization),
         .vae = autoencoder(vae_config),
-        .scheduler_config = folder_.config("scheduler")};
+        .scheduler_config = folder_.config("scheduler"),
+        .memory_before = before};
   }
 
  private:
@@ -73,9 +77,11 @@ class SdxlLoader {
         if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(file);
       }
     };
-    for (const auto* component : {"text_encoder", "text_encoder_2", "unet"}) {
-      add(folder_.checkpoint(component, options_.variant));
+    if (!options_.text_encoders_out) {
+      add(folder_.checkpoint("text_encoder", options_.variant));
+      add(folder_.checkpoint("text_encoder_2", options_.variant));
     }
+    add(folder_.checkpoint("unet", options_.variant));
     if (!options_.vae) add(folder_.checkpoint("vae", options_.variant));
     return files;
   }
@@ -106,8 +112,21 @@ class SdxlLoader {
                       words.max_length()),
           fmt::format("take {} and {} from the same model", component, tokenizer));
     }
-    return TextEncoder(std::move(words), network<CLIPTextModel>(component, config, dtype_),
-                       device_);
+    if (options_.text_encoders_out && !options_.synthetic) {
+      // What does not agree is to be known now, not at the first prompt. Takes no memory.
+      backlot::load<CLIPTextModel>(folder_.checkpoint(component, options_.variant), config, dtype_,
+                                   at::kMeta);
+    }
+    const auto read = [folder = folder_, component = std::string(component), config,
+                       variant = options_.variant, random = options_.synthetic.has_value(),
+                       dtype = dtype_, device = device_] {
+      if (random) {
+        return backlot::load<CLIPTextModel>(RandomWeights(component), config, dtype, device);
+      }
+      return backlot::load<CLIPTextModel>(folder.checkpoint(component, variant), config, dtype,
+                                          device);
+    };
+    return TextEncoder(std::move(words), config, read, device_);
   }
 
   AutoencoderKL autoencoder(const AutoencoderKLConfig& config) const {

@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "engine/engine.h"
 #include "models/autoencoder_kl.h"
 #include "models/unet_2d_condition.h"
+#include "pipelines/memory_meter.h"
 #include "pipelines/picture.h"
 #include "pipelines/preview.h"
 #include "pipelines/prompt_encoder.h"
@@ -23,6 +25,7 @@ struct SdxlParts {
   UNet2DConditionModel unet;
   AutoencoderKL vae;
   Json scheduler_config;
+  uint64_t memory_before = 0;  // MemoryMeter::held() before any of them was there
 };
 
 // The latents after a step, for those who watch: [B, Z, h, w] float32.
@@ -35,8 +38,11 @@ class SdxlPipeline final : public ImagePipeline {
   std::vector<ImageResult> generate(std::span<const ImageRequest> batch,
                                     Progress& progress) override;
   std::vector<ImageResult> start(std::span<const ImageRequest> batch, Progress& progress) override;
+  void prepare(std::span<const ImageRequest> requests, int64_t together) override;
+  bool move_text_encoders_out() override;
+  bool text_encoders_out() const override { return parts_.prompts.out(); }
   std::string dtype() const override;
-  uint64_t bytes_per_item(int64_t width, int64_t height, bool guidance) const override;
+  PipelineMemory memory() const override;
 
   void observe_latents(LatentsObserver observer) { observer_ = std::move(observer); }
 
@@ -47,8 +53,12 @@ class SdxlPipeline final : public ImagePipeline {
   using Indices = std::vector<size_t>;
   struct InFlight;
 
+  // What decides the working memory of a batch: items, width, height, tiling.
+  using Footprint = std::tuple<size_t, int64_t, int64_t, bool>;
+
   std::vector<ImageResult> make(std::span<const ImageRequest> batch, Progress& progress);
   void check(std::span<const ImageRequest> batch) const;
+  void begin_measuring(std::span<const ImageRequest> batch);
   std::vector<UNetConditioning> condition(std::span<const ImageRequest> batch, const Indices& items,
                                           std::span<const EncodedPrompt> prompts,
                                           const at::Tensor& timesteps) const;
@@ -62,9 +72,11 @@ class SdxlPipeline final : public ImagePipeline {
   at::Tensor decode_together(const at::Tensor& z) const;
   void decode(const at::Tensor& latents, bool tiled, int64_t total, InFlight& pictures,
               Progress& progress) const;
-  uint64_t decode_bytes(int64_t width, int64_t height) const;
 
   SdxlParts parts_;
+  MemoryMeter meter_;
+  uint64_t loaded_ = 0;  // meter_.held() with nothing being made
+  Footprint footprint_;  // of the last batch
   LatentsObserver observer_;
   std::unique_ptr<StepGraphs> graphs_;                 // where the denoiser is recorded
   mutable uint64_t runs_ = 0;                          // of denoise()

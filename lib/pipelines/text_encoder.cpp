@@ -6,6 +6,7 @@
 #include <set>
 
 #include "pipelines/device_time.h"
+#include "pipelines/memory_meter.h"
 
 namespace backlot {
 namespace {
@@ -25,8 +26,22 @@ Tensor emphasise(const Tensor& hidden, const std::vector<float>& weights) {
 
 }  // namespace
 
-TextEncoder::TextEncoder(ClipTokenizer tokenizer, CLIPTextModel model, at::Device device)
-    : tokenizer_(std::move(tokenizer)), model_(std::move(model)), device_(device) {}
+TextEncoder::TextEncoder(ClipTokenizer tokenizer, CLIPTextConfig config,
+                         std::function<CLIPTextModel()> read, at::Device device)
+    : tokenizer_(std::move(tokenizer)),
+      config_(std::move(config)),
+      read_(std::move(read)),
+      device_(device) {}
+
+void TextEncoder::hold() {
+  if (!model_) model_.emplace(read_());
+}
+
+void TextEncoder::release() {
+  if (!model_) return;
+  model_.reset();
+  MemoryMeter(device_).drop_idle();
+}
 
 std::vector<std::shared_ptr<const TextEncoding>> TextEncoder::encode(
     std::span<const TextKey> keys) {
@@ -59,6 +74,7 @@ std::vector<std::shared_ptr<const TextEncoding>> TextEncoder::encode(
 
 // All keys have the same skip.
 void TextEncoder::encode_missing(std::vector<TextKey> keys) {
+  hold();
   std::vector<PromptChunks> prompts;
   std::vector<int64_t> ids;
   for (const auto& key : keys) {
@@ -68,7 +84,7 @@ void TextEncoder::encode_missing(std::vector<TextKey> keys) {
   const auto rows = upload(at::tensor(ids, at::kLong).view({-1, chunk_length()}), device_);
   std::vector<Tensor> hidden, pooled;
   for (const auto& part : rows.split(rows_at_once)) {
-    auto output = model_(part, keys.front().skip);
+    auto output = (*model_)(part, keys.front().skip);
     hidden.push_back(output.hidden);
     if (output.pooled.defined()) pooled.push_back(output.pooled);
   }

@@ -188,24 +188,46 @@ std::string portable_name(const ModelFolder& model, const fs::path& file) {
   return (file.parent_path().filename() / file.filename()).generic_string();
 }
 
-}  // namespace
-
-std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant) {
-  const auto files = model.files(variant);
-  std::vector<fs::path> paths;
-  for (const auto& file : files) paths.push_back(fs::absolute(file).lexically_normal());
-  std::vector<std::string> digests;
-  try {
-    digests = content_digests(paths);
-  } catch (const EnvironmentError& error) {
-    throw LoadError(error.where(), error.problem(), "download the model again");
-  }
+// The digests of a model's files, in order, as one.
+std::string joined(const ModelFolder& model, const std::vector<fs::path>& files,
+                   const std::vector<std::string>& digests) {
   std::map<std::string, std::string> contents;
   for (size_t i = 0; i < files.size(); ++i)
     contents.emplace(portable_name(model, files[i]), digests[i]);
   Sha256 hash;
   for (const auto& [name, digest] : contents) hash.update(fmt::format("{}\n{}\n", name, digest));
   return hash.hex();
+}
+
+}  // namespace
+
+std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant) {
+  const auto files = model.files(variant);
+  std::vector<fs::path> paths;
+  for (const auto& file : files) paths.push_back(fs::absolute(file).lexically_normal());
+  try {
+    return joined(model, files, content_digests(paths));
+  } catch (const EnvironmentError& error) {
+    throw LoadError(error.where(), error.problem(), "download the model again");
+  }
+}
+
+std::optional<std::string> known_fingerprint(const ModelFolder& model,
+                                             const std::optional<std::string>& variant) {
+  const auto files = model.files(variant);
+  const Cache cache;
+  std::vector<std::string> digests;
+  try {
+    for (const auto& file : files) {
+      const fs::path path = fs::absolute(file).lexically_normal();
+      const auto known = cache.find(path, stamp(path));
+      if (!known) return std::nullopt;
+      digests.push_back(*known);
+    }
+  } catch (const EnvironmentError&) {
+    return std::nullopt;
+  }
+  return joined(model, files, digests);
 }
 
 }  // namespace backlot

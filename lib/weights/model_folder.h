@@ -73,4 +73,8 @@ std::optional<std::string> licence_file(const std::filesystem::path& folder);
 // another folder has the same fingerprint. Throws LoadError.
 std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant);
 
+// The same if it is known from earlier, in milliseconds; nothing if files would have to be read.
+std::optional<std::string> known_fingerprint(const ModelFolder& model,
+                                             const std::optional<std::string>& variant);
+
 }  // namespace backlot

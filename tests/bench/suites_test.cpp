@@ -31,7 +31,6 @@ class FakePipeline : public ImagePipeline {
     return std::vector<ImageResult>(batch.size(), {.seconds = {0.25, 1.5, 0.5}});
   }
   std::string dtype() const override { return "bfloat16"; }
-  uint64_t bytes_per_item(int64_t, int64_t, bool) const override { return 1; }
 
  private:
   Seen& seen_;

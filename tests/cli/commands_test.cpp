@@ -67,6 +67,12 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"bad_device", tiny({"--prompt", "p", "--device", "tpu"}), "", 2, "tpu"},
         Mistake{"trace_of_dry_run", tiny({"--prompt", "p", "--dry-run", "--trace", "t.json"}), "",
                 2, "--trace"},
+        Mistake{"nothing_to_lower",
+                {"generate", "--model", tiny_model, "--prompt", "p", "--dtype", "bfloat16",
+                 "--allow-lower-precision"},
+                "",
+                2,
+                "--allow-lower-precision"},
         Mistake{"bad_dtype", tiny({"--prompt", "p", "--dtype", "int3"}), "", 2, "int3"},
         Mistake{"no_gpu", tiny({"--prompt", "p", "--device", "cuda:99"}), "", 3, "cuda"},
         Mistake{"unknown_key",
@@ -133,6 +139,46 @@ TEST(DryRun, SaysWhatWouldBeMadeAndTouchesNothing) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("6"), std::string::npos) << result.out;
   EXPECT_TRUE(fs::is_empty(work.path()));
+}
+
+TEST(DryRun, HasTheMemoryPlan) {
+  TemporaryFolder work;
+  const CommandOptions here{.folder = work.path(),
+                            .environment = {{"XDG_CACHE_HOME", (work / "cache").string()}}};
+  const auto plan = [&] {
+    const auto result = backlot(
+        tiny({"--prompt", "a fox", "--count", "3", "--batch-size", "2", "--dry-run", "--json"}),
+        here);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return Json::parse(result.out)["memory"].at(0);
+  };
+  const Json before = plan();
+  EXPECT_EQ(before["batch"], 2);
+  EXPECT_EQ(before["dtype"], "float32");
+  EXPECT_EQ(before["fits"], true);
+  EXPECT_EQ(before["measured"], false);
+  EXPECT_GT(before["bytes"]["peak"], before["bytes"]["pictures"]);
+  // What a run took is known to the next plan.
+  const auto run =
+      backlot(tiny({"--prompt", "a fox", "--count", "3", "--batch-size", "2", "-o", "run"}), here);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json after = plan();
+  EXPECT_EQ(after["measured"], true);
+  EXPECT_TRUE(fs::exists(work / "cache/backlot/memory.json"));
+  const auto words =
+      backlot(tiny({"--prompt", "a fox", "--count", "3", "--batch-size", "2", "--dry-run"}), here);
+  EXPECT_NE(words.out.find("2 together"), std::string::npos) << words.out;
+  EXPECT_NE(words.out.find("; measured)"), std::string::npos) << words.out;
+}
+
+TEST(Generate, AMemoryStoreThatCannotBeWrittenIsNoMatter) {
+  TemporaryFolder work;
+  std::ofstream(work / "cache") << "a file";
+  const auto run = backlot(
+      tiny({"--prompt", "a fox", "-o", "run"}),
+      {.folder = work.path(), .environment = {{"XDG_CACHE_HOME", (work / "cache").string()}}});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(run.err.empty()) << run.err;
 }
 
 TEST(Generate, PrintsTheRunFolderAndNothingElse) {
@@ -323,6 +369,13 @@ TEST(Models, ShowsParametersAndMemory) {
   const auto result = backlot({"models", "show", pocket_model});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("9,299,780"), std::string::npos) << result.out;
+  for (const char* part : {"cpu in float32", "cpu in bfloat16", "text encoders", "each more"})
+    EXPECT_NE(result.out.find(part), std::string::npos) << part << " in " << result.out;
+  const auto json = backlot({"models", "show", pocket_model, "--json"});
+  const Json need = Json::parse(json.out)["need"];
+  ASSERT_GE(need.size(), 3u);
+  EXPECT_GT(need[0]["networks"], 2 * 9'000'000);
+  EXPECT_TRUE(need[0].contains("measured"));
 }
 
 TEST(Models, TokenizesAnArrayOfStrings) {

@@ -64,13 +64,5 @@ TEST(GroupItems, HoldsEveryItemOnce) {
   }));
 }
 
-TEST(ChooseBatchSize, FitsTheMemoryAndTheWish) {
-  EXPECT_EQ(choose_batch_size(0, 100, 1000, 16, 50), 6);  // 60 % of what is free
-  EXPECT_EQ(choose_batch_size(0, 100, 100000, 16, 50), 16);
-  EXPECT_EQ(choose_batch_size(0, 100, 10, 16, 50), 1);  // one must be tried all the same
-  EXPECT_EQ(choose_batch_size(0, 0, 1000, 16, 3), 3);
-  EXPECT_EQ(choose_batch_size(9, 100, 10, 16, 50), 9);  // a wish is a wish
-}
-
 }  // namespace
 }  // namespace backlot

@@ -40,7 +40,6 @@ class FlatPipeline : public ImagePipeline {
     return results;
   }
   std::string dtype() const override { return "float32"; }
-  uint64_t bytes_per_item(int64_t, int64_t, bool) const override { return 1; }
 };
 
 class FlatEngine : public Engine {

@@ -16,15 +16,14 @@ class Prompts : public ::testing::Test {
     const auto model = oracles() + "/sdxl-base/model/";
     const auto config = read_clip_text_config(
         Json::parse(read_file(model + "text_encoder" + number + "/config.json")), "te", head);
-    return TextEncoder(
-        ClipTokenizer::load(model + "tokenizer" + number),
-        load<CLIPTextModel>(Checkpoint::open(model + "text_encoder" + number, "model"), config,
-                            at::kFloat, at::kCPU),
-        at::kCPU);
+    const auto read = [config, folder = model + "text_encoder" + number] {
+      return load<CLIPTextModel>(Checkpoint::open(folder, "model"), config, at::kFloat, at::kCPU);
+    };
+    return TextEncoder(ClipTokenizer::load(model + "tokenizer" + number), config, read, at::kCPU);
   }
   static PromptEncoder encoders(NullNegative null_negative = NullNegative::zeros) {
     return PromptEncoder(encoder("", ClipHead::none), encoder("_2", ClipHead::projection),
-                         null_negative);
+                         null_negative, TextEncoders::held);
   }
   static EncodedPrompt encode(const ImageRequest& request) {
     return encoders().encode({&request, 1}).front();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "pipelines/oracle_case.h"
+#include "support/temporary_folder.h"
 
 namespace backlot {
 namespace {
@@ -142,6 +143,107 @@ TEST(Sdxl, MemoryThatTheMachineDoesNotHaveIsOutOfMemory) {
   EXPECT_EQ(pipeline->generate({&after, 1}, silent).size(), 1u);
 }
 
+// Two batches with prompts of their own, one of them in several chunks.
+std::vector<std::vector<ImageRequest>> batches_of_prompts() {
+  std::string text = "a red fox";
+  for (int i = 0; i < 30; ++i) text += ", jumping over a frozen river";
+  std::vector<std::vector<ImageRequest>> batches = {{small("a fox", 1), small("a river", 2)},
+                                                    {small(text, 3), small("a crow", 4)}};
+  batches[0][1].negative_prompt = "blurry";
+  for (auto& batch : batches)
+    for (auto& request : batch) request.chunk_long_prompts = true;
+  return batches;
+}
+
+std::vector<std::vector<uint8_t>> pixels(ImagePipeline& pipeline) {
+  std::vector<std::vector<uint8_t>> all;
+  Silent silent;
+  for (const auto& batch : batches_of_prompts())
+    for (auto& result : pipeline.generate(batch, silent))
+      all.push_back(std::move(result.picture.rgb));
+  return all;
+}
+
+TEST(Sdxl, TextEncodersMayBeOutOfMemory) {
+  for (const auto precision : {Precision::float32, Precision::bfloat16}) {
+    PipelineOptions options{.model = oracles() + tiny, .precision = precision};
+    Silent silent;
+    const auto held = load_sdxl(options, at::kCPU, silent);
+    EXPECT_FALSE(held->text_encoders_out());
+    const auto expected = pixels(*held);
+    ASSERT_EQ(expected.size(), 4u);
+    EXPECT_NE(expected[0], expected[1]);
+
+    options.text_encoders_out = true;
+    const auto out = load_sdxl(options, at::kCPU, silent);
+    EXPECT_TRUE(out->text_encoders_out());
+    EXPECT_FALSE(out->move_text_encoders_out());
+    EXPECT_EQ(pixels(*out), expected);
+    EXPECT_EQ(pixels(*out), expected) << "with prompts that are remembered";
+
+    // Encoded ahead, both batches at once.
+    const auto ahead = load_sdxl(options, at::kCPU, silent);
+    std::vector<ImageRequest> all;
+    for (const auto& batch : batches_of_prompts())
+      all.insert(all.end(), batch.begin(), batch.end());
+    ahead->prepare(all, 2);
+    EXPECT_EQ(pixels(*ahead), expected);
+
+    EXPECT_TRUE(held->move_text_encoders_out());
+    EXPECT_TRUE(held->text_encoders_out());
+    EXPECT_EQ(pixels(*held), expected);
+  }
+}
+
+TEST(Sdxl, ReadsMovedOutTextEncodersOnlyForPromptsThatAreNew) {
+  TemporaryFolder folder;
+  fs::copy(oracles() + tiny, folder / "model", fs::copy_options::recursive);
+  Silent silent;
+  const auto pipeline = load_sdxl(
+      {.model = folder / "model", .precision = Precision::float32, .text_encoders_out = true},
+      at::kCPU, silent);
+  const std::vector<ImageRequest> batch = {small("a fox", 1), small("a river", 2)};
+  pipeline->prepare(batch, 2);
+  fs::remove(folder / "model/text_encoder/model.safetensors");
+  EXPECT_EQ(pipeline->generate(batch, silent).size(), 2u);
+  const auto other = small("a crow", 1);
+  EXPECT_THROW(pipeline->generate({&other, 1}, silent), LoadError);
+}
+
+TEST(Sdxl, TextEncodersThatDoNotAgreeAreFoundOutEvenIfTheyAreOut) {
+  TemporaryFolder folder;
+  fs::copy(oracles() + tiny, folder / "model", fs::copy_options::recursive);
+  fs::copy_file(oracles() + tiny + "/vae/diffusion_pytorch_model.safetensors",
+                folder / "model/text_encoder_2/model.safetensors",
+                fs::copy_options::overwrite_existing);
+  Silent silent;
+  EXPECT_THROW(
+      load_sdxl(
+          {.model = folder / "model", .precision = Precision::float32, .text_encoders_out = true},
+          at::kCPU, silent),
+      LoadError);
+}
+
+TEST(Sdxl, SaysWhatMemoryItTook) {
+  const auto pipeline = load_for_test(oracles() + tiny);
+  const auto loaded = pipeline->memory();
+  EXPECT_GT(loaded.before, 0u);
+  EXPECT_GE(loaded.loaded, loaded.before / 2);
+  auto request = small("a fox", 1);
+  request.steps = 1;
+  Silent silent;
+  pipeline->generate({&request, 1}, silent);
+  const auto little = pipeline->memory().peak;
+  request.width = request.height = 512;
+  pipeline->generate({&request, 1}, silent);
+  const auto much = pipeline->memory().peak;
+  EXPECT_GT(much, little + (uint64_t{8} << 20));
+  EXPECT_EQ(pipeline->memory().peak_allocated, much);
+  request.width = request.height = 64;
+  pipeline->generate({&request, 1}, silent);
+  EXPECT_LT(pipeline->memory().peak, much) << "each batch has its own peak";
+}
+
 struct StopAfter : Progress {
   void stage(std::string_view name) override { stages.emplace_back(name); }
   void step(int64_t done, int64_t) override { steps = done; }
@@ -178,12 +280,6 @@ TEST(Sdxl, SecondsAreSharedAmongTheBatch) {
   const auto results = pipeline->generate(batch, silent);
   EXPECT_GT(results[0].seconds.denoise, 0);
   EXPECT_EQ(results[0].seconds.denoise, results[1].seconds.denoise);
-}
-
-TEST(Sdxl, MoreMemoryForLargerPicturesAndForGuidance) {
-  const auto pipeline = load_for_test(oracles() + tiny);
-  EXPECT_GT(pipeline->bytes_per_item(128, 128, true), pipeline->bytes_per_item(64, 64, true));
-  EXPECT_GE(pipeline->bytes_per_item(64, 64, true), pipeline->bytes_per_item(64, 64, false));
 }
 
 }  // namespace

@@ -13,4 +13,7 @@ void use_memory_pool();
 // Held for reuse, in bytes: as good as free.
 uint64_t idle_pool_bytes();
 
+// Gives that back to the system.
+void drop_idle_pool();
+
 }  // namespace backlot

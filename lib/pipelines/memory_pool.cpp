@@ -1,4 +1,4 @@
-#include "engine/memory_pool.h"
+#include "pipelines/memory_pool.h"
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
@@ -30,6 +30,11 @@ class MemoryPool final : public c10::Allocator {
   uint64_t idle_bytes() {
     const std::lock_guard lock(mutex_);
     return idle_bytes_;
+  }
+
+  void drop_all_idle() {
+    const std::lock_guard lock(mutex_);
+    drop_idle(0);
   }
 
   static MemoryPool& instance() {
@@ -119,5 +124,7 @@ void use_memory_pool() {
 }
 
 uint64_t idle_pool_bytes() { return MemoryPool::instance().idle_bytes(); }
+
+void drop_idle_pool() { MemoryPool::instance().drop_all_idle(); }
 
 }  // namespace backlot
