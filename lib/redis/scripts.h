@@ -135,10 +135,12 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - 60000)) 
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], group, old)
   end
 end
-local total = 0
+local total, handed_out = 0, 0
 for _, n in ipairs(redis.call('HVALS', KEYS[3])) do total = total + n end
-return {redis.call('ZCARD', KEYS[2]), total, redis.call('XLEN', KEYS[1]),
-        redis.call('XPENDING', KEYS[1], group)[1]}
+for _, owner in ipairs(redis.call('XPENDING', KEYS[1], group)[4] or {}) do
+  if owner[1] ~= ARGV[4] then handed_out = handed_out + owner[2] end
+end
+return {redis.call('ZCARD', KEYS[2]), total, redis.call('XLEN', KEYS[1]), handed_out}
 )lua";
 
 }  // namespace backlot::scripts

@@ -196,12 +196,12 @@ void WorkStream::leave(const std::string& box) {
 }
 
 WorkStream::State WorkStream::state() {
-  return state_of(script(scripts::state, {items_, seen_, workers_}, {group, "", ""}));
+  return state_of(script(scripts::state, {items_, seen_, workers_}, {group, "", "", shelf}));
 }
 
 WorkStream::State WorkStream::beat(const std::string& box, int64_t workers) {
-  return state_of(
-      script(scripts::state, {items_, seen_, workers_}, {group, box, std::to_string(workers)}));
+  return state_of(script(scripts::state, {items_, seen_, workers_},
+                         {group, box, std::to_string(workers), shelf}));
 }
 
 }  // namespace backlot
