@@ -11,6 +11,7 @@
 #include "fleet/devices.h"
 #include "fleet/local_queue.h"
 #include "fleet/supervisor.h"
+#include "fleet_redis.h"
 #include "generate.h"
 #include "log.h"
 #include "merge.h"
@@ -24,7 +25,8 @@ struct FleetRunOptions : GenerateOptions {
   std::string devices = "auto";
   int64_t attempts = 3;
   double hang_seconds = 900;
-  std::string shard_text;
+  std::string shard_text, engine = "local";
+  RedisOptions redis;
   std::vector<std::string> merge;
 };
 
@@ -140,12 +142,23 @@ ExitCode merge(const FleetRunOptions& options) {
   return code;
 }
 
-ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
+ExitCode work_for_redis(const FleetRunOptions& options, StopSignal& stop) {
+  std::optional<Fleet> fleet;
+  const auto start = [&](FleetProgress& progress) -> Supervisor& {
+    return fleet.emplace(options, progress, stop).get();
+  };
+  return run_redis_box(options, options.redis, options.attempts, start, stop);
+}
+
+ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& stop) {
   configure_log(options);
   check_run_options(options);
+  check_redis_options(app, options.engine, options.redis);
+  if (options.redis.worker) return work_for_redis(options, stop);
   if (!options.merge.empty()) return merge(options);
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
   const std::vector<PreparedRun> runs = prepare_runs(options);
+  if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options);
     return ExitCode::done;
@@ -200,8 +213,12 @@ Run declare_fleet_run(CLI::App& app) {
   app.add_option("--merge", options->merge,
                  "put the run folders of shards together, as the run folder --output");
   declare_cache_options(app, options->cache, "--cache,--cache-dir");
+  app.add_option("--engine", options->engine,
+                 "local: workers on this machine; redis: boxes that work for a queue")
+      ->check(CLI::IsMember({"local", "redis"}));
+  declare_redis_options(app, options->redis);
   declare_run_options(app, *options);
-  return [options](StopSignal& stop) { return fleet_run(*options, stop); };
+  return [options, &app](StopSignal& stop) { return fleet_run(app, *options, stop); };
 }
 
 }  // namespace backlot

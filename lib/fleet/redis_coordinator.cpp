@@ -60,6 +60,11 @@ void RedisCoordinator::forget_run(uint64_t base_seed) {
   stream_.remove_run(old);
 }
 
+void RedisCoordinator::put_on() {
+  client_.connect_within(options_.patience);
+  begin();
+}
+
 void RedisCoordinator::run(const StopSignal& stop) {
   client_.connect_within(options_.patience);
   warn_of_settings();

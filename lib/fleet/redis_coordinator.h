@@ -44,6 +44,9 @@ class RedisCoordinator {
   // on), RedisUnavailable if no server answers at the start, RedisRefused.
   void run(const StopSignal& stop);
 
+  // Does its first part alone: what is missing is on the queue then.
+  void put_on();
+
   // Items that were made into run folders of other machines: by box and folder. They are not done
   // here until they are brought together.
   const std::map<std::string, int64_t>& elsewhere() const { return elsewhere_; }

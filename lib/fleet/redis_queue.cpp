@@ -139,8 +139,8 @@ RedisQueue::Held* RedisQueue::choose(const WorkerOffer& offer) {
   Held *fitting = nullptr, *first = nullptr;
   for (Held* held : waiting_) {
     if (suspect(*held)) {
-      const bool other_worker = offer.workers < 2 || !ledger_.ended(held->item.id, offer.worker);
-      if (offer.empty_handed && other_worker) return held;
+      if (offer.empty_handed && !ledger_.try_elsewhere(held->item.id, offer.worker, offer.workers))
+        return held;
       continue;
     }
     if (!first) first = held;
@@ -153,11 +153,12 @@ std::vector<RedisQueue::Held*> RedisQueue::batch_for(Held& first, const WorkerOf
   const auto alike = [&](const Held* held) {
     return held->group == first.group && !suspect(*held);
   };
-  int64_t most = std::min(std::max<int64_t>(offer.most_together(first.item), 1),
-                          ledger_.most_together(batch_key(first.item)));
-  const int64_t here = std::ranges::count_if(waiting_, alike);
   // Batches of the asked size keep their pictures' very bytes, so only free ones are evened out.
-  if (first.run->target()->batch_size == 0) most = share_of(most);
+  const int64_t asked = first.run->target()->batch_size;
+  const int64_t fitting =
+      asked > 0 ? asked : share_of(std::max<int64_t>(offer.most_together(first.item), 1));
+  const int64_t most = std::min(fitting, ledger_.most_together(batch_key(first.item)));
+  const int64_t here = std::ranges::count_if(waiting_, alike);
   if (here < most) fetch(most - here);
   std::vector<Held*> batch;
   for (Held* held : waiting_)
