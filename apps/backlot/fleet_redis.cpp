@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <map>
 
 #include "base/time.h"
@@ -11,7 +12,6 @@
 #include "log.h"
 #include "model_store.h"
 #include "progress.h"
-#include "run/report.h"
 #include "spec/resolve.h"
 
 namespace backlot {
@@ -88,6 +88,16 @@ class Tally : public FleetProgress {
   RunTotals totals;
 };
 
+// Not by CLI11's envname: a local run must be let be where the variable is set.
+RedisAddress address_of(const RedisOptions& options) {
+  const char* given = std::getenv("BACKLOT_REDIS");
+  if (options.url.empty() && given && *given) return parse_redis_url(given, "$BACKLOT_REDIS");
+  if (options.url.empty())
+    throw UsageError("--redis", "no server is given",
+                     "give redis://HOST:PORT, or set BACKLOT_REDIS");
+  return parse_redis_url(options.url);
+}
+
 CoordinatorOptions coordinator_options(const GenerateOptions& options, const RedisOptions& redis,
                                        const RedisAddress& address) {
   CoordinatorOptions out;
@@ -117,39 +127,23 @@ void refuse_what_lies_elsewhere(const RedisCoordinator& coordinator, const Prepa
 
 RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOptions& options,
                      const RedisOptions& redis, std::optional<uint64_t> forgotten,
-                     FleetProgress& progress, const StopSignal& stop) {
-  const Stopwatch watch;
-  const Totals before = folder.totals();
-  progress.begin({run.plan.name, before.items, before.done});
-  for (const Item* item : folder.pending()) progress.item_queued(*item);
-  const RedisAddress address = parse_redis_url(redis.url);
-  RedisCoordinator coordinator(address, run.plan, run.info.base_seed, folder,
-                               coordinator_options(options, redis, address), progress);
-  std::exception_ptr failure;
-  try {
+                     FleetProgress& progress, FleetMetrics& metrics, const StopSignal& stop) {
+  const auto make = [&] {
+    const RedisAddress address = address_of(redis);
+    RedisCoordinator coordinator(address, run.plan, run.info.base_seed, folder,
+                                 coordinator_options(options, redis, address), progress);
     if (forgotten) coordinator.forget_run(*forgotten);
-    if (!folder.pending().empty()) coordinator.run(stop);
+    coordinator.run(stop);
     refuse_what_lies_elsewhere(coordinator, run);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  const Totals after = folder.totals();
-  const RunTotals totals{.items = after.items,
-                         .reused = before.done,
-                         .done = after.done - before.done,
-                         .failed = after.failed,
-                         .pending = after.pending + after.failed,
-                         .seconds = watch.seconds()};
-  progress.end(totals);
-  try {
-    folder.write_manifest();
-    build_report(folder.path());
-  } catch (const Error&) {
-    // What stopped the run matters more than that its summary failed too.
-    if (!failure) throw;
-  }
-  if (failure) std::rethrow_exception(failure);
-  return totals;
+  };
+  return conduct_run(folder, metrics,
+                     {.begin =
+                          [&](const Totals& before) {
+                            progress.begin({run.plan.name, before.items, before.done});
+                          },
+                      .queued = [&](const Item& item) { progress.item_queued(item); },
+                      .make = make,
+                      .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
 
 }  // namespace
@@ -158,8 +152,7 @@ void declare_redis_options(CLI::App& app, RedisOptions& options) {
   const char* group = "With --engine redis, or as its --worker";
   app.add_option("--redis", options.url,
                  "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]; the password may also be given "
-                 "in $REDISCLI_AUTH")
-      ->envname("BACKLOT_REDIS")
+                 "in $REDISCLI_AUTH, all of it in $BACKLOT_REDIS")
       ->group(group);
   app.add_flag("--worker", options.worker, "make what is on the queue, as one of its boxes")
       ->group(group);
@@ -206,10 +199,7 @@ void check_redis_options(const CLI::App& app, const std::string& engine,
   if (!wanted)
     for (const char* option : {"--redis", "--queue"})
       refuse(option, "is for --engine redis and --worker", "add one of them, or leave it out");
-  if (wanted && options.url.empty())
-    throw UsageError("--redis", "no server is given",
-                     "give redis://HOST:PORT, or set BACKLOT_REDIS");
-  if (wanted) parse_redis_url(options.url);
+  if (wanted) address_of(options);
 }
 
 ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
@@ -218,7 +208,10 @@ ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const Genera
     for (const auto& run : runs) print_plan(run, options);
     return ExitCode::done;
   }
-  const auto progress = make_fleet_progress(options.quiet ? "off" : options.progress);
+  const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  FleetMetrics metrics;
+  const auto server = serve_metrics(options.metrics, metrics);
+  FleetProgressTee progress{&metrics, shown.get()};
   ExitCode code = ExitCode::done;
   for (const auto& run : runs) {
     RunFolderOptions how;
@@ -231,7 +224,8 @@ ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const Genera
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
     try {
-      const RunTotals totals = coordinate(run, folder, options, redis, forgotten, *progress, stop);
+      const RunTotals totals =
+          coordinate(run, folder, options, redis, forgotten, progress, metrics, stop);
       if (totals.failed > 0) code = ExitCode::items_failed;
       print_totals(run, totals, options.json);
     } catch (const Interrupted&) {
@@ -256,12 +250,15 @@ ExitCode run_redis_box(const GenerateOptions& options, const RedisOptions& redis
   queue_options.output = options.output;
   queue_options.find_model = ModelFinder();
   queue_options.say = [](const std::string& text) { log_warning(text); };
-  RedisQueue queue(parse_redis_url(redis.url), queue_options);
+  const RedisAddress address = address_of(redis);
+  RedisQueue queue(address, queue_options);
   log_info(fmt::format("{} works for the queue '{}' at {}", queue_options.box, redis.queue,
-                       parse_redis_url(redis.url).shown()));
-  const auto shown = make_fleet_progress(options.quiet ? "off" : options.progress);
+                       address.shown()));
+  const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  FleetMetrics metrics;
+  const auto server = serve_metrics(options.metrics, metrics);
   Tally tally;
-  FleetProgressTee progress{shown.get(), &tally};
+  FleetProgressTee progress{&metrics, shown.get(), &tally};
   const Stopwatch watch;
   progress.begin({redis.queue, std::nullopt, 0});
   ExitCode code = ExitCode::done;

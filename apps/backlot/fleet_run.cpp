@@ -81,9 +81,10 @@ class Fleet {
  public:
   Fleet(const FleetRunOptions& options, FleetProgress& progress, const StopSignal& stop)
       : options_(fleet_options(options)), progress_(progress), stop_(stop) {}
-  Supervisor& get(const RunFolder& folder) {
+  // `inherited`: a descriptor that workers keep open, such as the run folder's lock.
+  Supervisor& get(int inherited = -1) {
     if (!supervisor_) {
-      options_.inherited = folder.lock_fd();
+      options_.inherited = inherited;
       supervisor_.emplace(options_, progress_, stop_);
     }
     return *supervisor_;
@@ -129,7 +130,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, Re
        .make =
            [&] {
              LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
-             fleet.get(folder).run(queue);
+             fleet.get(folder.lock_fd()).run(queue);
            },
        .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }

@@ -112,7 +112,7 @@ std::optional<Work> RedisQueue::take(const WorkerOffer& offer) {
     const bool too_slow = offer.seconds_each > left() * offer.faster_seconds_each;
     if ((!first || !suspect(*first)) && offer.faster_seconds_each > 0 && too_slow)
       return std::nullopt;
-    if (!first) fetch(1), first = choose(offer);
+    while (!first && fetch(1)) first = choose(offer);
     if (!first) return std::nullopt;
     Work work;
     work.run = first->run->target();
@@ -182,29 +182,30 @@ bool RedisQueue::may_take_over() const {
   return std::chrono::steady_clock::now() - client_.server_up() >= options_.claim_after;
 }
 
-void RedisQueue::fetch(int64_t count) {
-  if (clock_.seconds() < next_read_) return;
-  const size_t before = held_.size();
+// True if anything came, be it only to find that it is done already.
+bool RedisQueue::fetch(int64_t count) {
+  if (clock_.seconds() < next_read_) return false;
+  bool came = false;
   const bool asked = online([&] {
     if (state_.entries <= state_.handed_out) state_ = stream_.beat(options_.box, workers_);
     auto some = stream_.take_over(
         options_.box, may_take_over() ? std::optional(options_.claim_after) : std::nullopt, count);
     const int64_t wanted = count - std::ssize(some);
+    came = !some.empty();
     accept(std::move(some));
-    if (wanted > 0) {
-      auto fresh = stream_.read(options_.box, wanted);
-      state_.handed_out += std::ssize(fresh);
-      accept(std::move(fresh));
-    }
+    if (wanted <= 0) return;
+    auto fresh = stream_.read(options_.box, wanted);
+    state_.handed_out += std::ssize(fresh);
+    came = came || !fresh.empty();
+    accept(std::move(fresh));
   });
   flush();
-  if (held_.size() > before) {
-    saw_empty_ = false;
+  saw_empty_ = asked && !came;
+  if (came)
     idle_ = Stopwatch();
-    return;
-  }
-  saw_empty_ = asked && outbox_.empty();
-  next_read_ = clock_.seconds() + seconds_between_reads;
+  else
+    next_read_ = clock_.seconds() + seconds_between_reads;
+  return came;
 }
 
 void RedisQueue::accept(std::vector<Delivery> deliveries) {

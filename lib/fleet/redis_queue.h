@@ -83,7 +83,7 @@ class RedisQueue : public WorkQueue {
   std::vector<Held*> batch_for(Held& first, const WorkerOffer& offer);
   double left() const;
   int64_t share_of(int64_t most) const;
-  void fetch(int64_t count);
+  bool fetch(int64_t count);
   void accept(std::vector<Delivery> deliveries);
   HeldPtr held_from(const Delivery& delivery);
   bool known(const Delivery& delivery);
