@@ -167,7 +167,7 @@ void declare_redis_options(CLI::App& app, RedisOptions& options) {
       ->group(group);
   app.add_option("--claim-after", options.claim_after,
                  "--worker: seconds without a word from a box after which its items are taken over")
-      ->check(CLI::Range(2.0, 86400.0))
+      ->check(CLI::Range(3.0, 86400.0))
       ->group(group);
   app.add_option("--idle-exit", options.idle_exit,
                  "--worker: end after so many seconds without work (0: as soon as the queue is "
@@ -271,6 +271,12 @@ ExitCode run_redis_box(const GenerateOptions& options, const RedisOptions& redis
   tally.totals.items = tally.totals.done + tally.totals.failed;
   tally.totals.seconds = watch.seconds();
   progress.end(tally.totals);
+  if (options.json)
+    print_result(Json{{"box", queue_options.box},
+                      {"done", tally.totals.done},
+                      {"failed", tally.totals.failed},
+                      {"seconds", tally.totals.seconds}}
+                     .dump());
   return code;
 }
 

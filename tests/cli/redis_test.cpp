@@ -26,7 +26,7 @@ class CommandsOverRedis : public ::testing::Test {
   }
   std::vector<std::string> worker(const std::string& devices = "cpu") const {
     return with_binary(
-        {"fleet-run", "--worker", "--devices", devices, "--threads", "1", "--claim-after", "2"});
+        {"fleet-run", "--worker", "--devices", devices, "--threads", "1", "--claim-after", "3"});
   }
 
   TemporaryFolder folder_;
@@ -80,9 +80,10 @@ TEST_F(CommandsOverRedis, OutputsAreTheBytesOfALocalRun) {
   Process coordinator(
       with_binary({"fleet-run", "spec.yaml", "--engine", "redis", "--batch-size", "2"}), options_);
   auto words = worker();
-  words.insert(words.end(), {"--idle-exit", "3"});
+  words.insert(words.end(), {"--idle-exit", "3", "--json"});
   const auto box = run_program(words, options_);
   EXPECT_EQ(box.exit_code, 0) << box.err;
+  EXPECT_EQ(Json::parse(box.out)["done"], 4);
   const auto result = coordinator.wait();
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json one = read_manifest(folder_ / "local"), other = read_manifest(folder_ / "out" / "run");
