@@ -20,6 +20,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr size_t most_waiting = 4;
 constexpr double seconds_between_beats = 2, seconds_between_reads = 0.25;
 
 // What is in hand is spoken of this often within the time after which it would be taken over.
@@ -112,7 +113,8 @@ std::optional<Work> RedisQueue::take(const WorkerOffer& offer) {
     const bool too_slow = offer.seconds_each > left() * offer.faster_seconds_each;
     if ((!first || !suspect(*first)) && offer.faster_seconds_each > 0 && too_slow)
       return std::nullopt;
-    while (!first && fetch(1)) first = choose(offer);
+    // Suspects that wait for another worker are not to keep this one from work, nor to pile up.
+    while (!first && waiting_.size() < most_waiting && fetch(1)) first = choose(offer);
     if (!first) return std::nullopt;
     Work work;
     work.run = first->run->target();
