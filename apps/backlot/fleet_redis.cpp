@@ -141,6 +141,7 @@ RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOp
                           [&](const Totals& before) {
                             progress.begin({run.plan.name, before.items, before.done});
                           },
+                      .take_cached = [] { return int64_t{0}; },
                       .queued = [&](const Item& item) { progress.item_queued(item); },
                       .make = make,
                       .end = [&](const RunTotals& totals) { progress.end(totals); }});
@@ -183,8 +184,9 @@ void check_redis_options(const CLI::App& app, const std::string& engine,
   };
   if (options.worker) {
     refuse("--engine", "is the coordinator's, and this is a --worker", "leave one of them out");
-    for (const char* option : {"specs", "--set", "--dtype", "--quantize", "--batch-size",
-                               "--dry-run", "--fresh", "--no-metadata", "--shard", "--merge"})
+    for (const char* option :
+         {"specs", "--set", "--dtype", "--quantize", "--batch-size", "--dry-run", "--fresh",
+          "--no-metadata", "--quota", "--min-free", "--shard", "--merge"})
       refuse(option, "does not go with --worker: the coordinator says what is made and how",
              "give it to 'backlot fleet-run --engine redis'");
   } else {
@@ -196,6 +198,9 @@ void check_redis_options(const CLI::App& app, const std::string& engine,
       refuse(option, "does not go with --engine redis, whose items are made by its workers",
              "give it to 'backlot fleet-run --worker'");
   const bool wanted = options.worker || engine == "redis";
+  if (wanted)
+    for (const char* option : {"--cache", "--cache-max-size", "--cache-max-age"})
+      refuse(option, "does not go with a queue: what boxes make is not cached", "leave it out");
   if (!wanted)
     for (const char* option : {"--redis", "--queue"})
       refuse(option, "is for --engine redis and --worker", "add one of them, or leave it out");
