@@ -11,6 +11,7 @@
 #include "fleet/devices.h"
 #include "fleet/local_queue.h"
 #include "fleet/supervisor.h"
+#include "fleet_redis.h"
 #include "generate.h"
 #include "log.h"
 #include "merge.h"
@@ -24,7 +25,8 @@ struct FleetRunOptions : GenerateOptions {
   std::string devices = "auto";
   int64_t attempts = 3;
   double hang_seconds = 900;
-  std::string shard_text;
+  std::string shard_text, engine = "local";
+  RedisOptions redis;
   std::vector<std::string> merge;
 };
 
@@ -85,9 +87,10 @@ class Fleet {
  public:
   Fleet(const FleetRunOptions& options, FleetProgress& progress, const StopSignal& stop)
       : options_(fleet_options(options)), progress_(progress), stop_(stop) {}
-  Supervisor& get(const RunFolder& folder) {
+  // `inherited`: a descriptor that workers keep open, such as the run folder's lock.
+  Supervisor& get(int inherited = -1) {
     if (!supervisor_) {
-      options_.inherited = folder.lock_fd();
+      options_.inherited = inherited;
       supervisor_.emplace(options_, progress_, stop_);
     }
     return *supervisor_;
@@ -133,7 +136,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, Re
        .make =
            [&] {
              LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
-             fleet.get(folder).run(queue);
+             fleet.get(folder.lock_fd()).run(queue);
            },
        .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
@@ -146,12 +149,23 @@ ExitCode merge(const FleetRunOptions& options) {
   return code;
 }
 
-ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
+ExitCode work_for_redis(const FleetRunOptions& options, StopSignal& stop) {
+  std::optional<Fleet> fleet;
+  const auto start = [&](FleetProgress& progress) -> Supervisor& {
+    return fleet.emplace(options, progress, stop).get();
+  };
+  return run_redis_box(options, options.redis, options.attempts, start, stop);
+}
+
+ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& stop) {
   configure_log(options);
   check_run_options(options);
+  check_redis_options(app, options.engine, options.redis);
+  if (options.redis.worker) return work_for_redis(options, stop);
   if (!options.merge.empty()) return merge(options);
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
   const std::vector<PreparedRun> runs = prepare_runs(options);
+  if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
   if (options.dry_run) {
     const auto devices = chosen_devices(options.devices);
     for (const auto& run : runs) print_plan(run, options, devices);
@@ -207,8 +221,12 @@ Run declare_fleet_run(CLI::App& app) {
   app.add_option("--merge", options->merge,
                  "put the run folders of shards together, as the run folder --output");
   declare_cache_options(app, options->cache, "--cache,--cache-dir");
+  app.add_option("--engine", options->engine,
+                 "local: workers on this machine; redis: boxes that work for a queue")
+      ->check(CLI::IsMember({"local", "redis"}));
+  declare_redis_options(app, options->redis);
   declare_run_options(app, *options);
-  return [options](StopSignal& stop) { return fleet_run(*options, stop); };
+  return [options, &app](StopSignal& stop) { return fleet_run(app, *options, stop); };
 }
 
 }  // namespace backlot

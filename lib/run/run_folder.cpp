@@ -53,6 +53,7 @@ std::optional<uint64_t> stored_seed(const fs::path& folder) {
 struct RunFolder::State {
   State(const fs::path& folder, const Plan& plan, RunInfo info, const RunFolderOptions& options)
       : shard(options.shard),
+        boxes_write(options.boxes_write),
         root(folder, prefix()),
         plan(plan),
         info(std::move(info)),
@@ -76,6 +77,7 @@ struct RunFolder::State {
   bool add_engine(const EngineRecord& engine);  // false: known already
 
   std::optional<Shard> shard;
+  bool boxes_write;
   RootedFolder root;
   const Plan& plan;
   RunInfo info;
@@ -124,7 +126,7 @@ void RunFolder::State::open_journal() {
 
 void RunFolder::State::prepare() {
   JournalContents contents = read_journals(root);
-  remove_temporary_files(root, plan, contents, shard);
+  remove_temporary_files(root, plan, contents, shard, boxes_write);
   Survey found = survey(root, plan, contents, *journal, shard);
   found.findings.renamed += findings.renamed;
   findings = std::move(found.findings);

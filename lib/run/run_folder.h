@@ -31,6 +31,8 @@ struct RunFolderOptions {
   // This process makes the shard's items only. Shards of one split and one plan may work in a
   // folder side by side, also from several machines if the file system keeps locks.
   std::optional<Shard> shard;
+  // Boxes of a queue may be writing here, also before open() and after this process is gone.
+  bool boxes_write = false;
   // How long open() waits where whoever worked here was killed but one of its processes still holds
   // the lock.
   double seconds_for_orphans = 10;

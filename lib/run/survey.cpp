@@ -189,17 +189,20 @@ bool needs_moves(const RootedFolder& root, const Plan& plan, const JournalConten
 }
 
 void remove_temporary_files(const RootedFolder& root, const Plan& plan,
-                            const JournalContents& contents, const std::optional<Shard>& shard) {
+                            const JournalContents& contents, const std::optional<Shard>& shard,
+                            bool boxes_write) {
   std::set<std::string> folders = {"", "journal"};
   for (const auto& item : plan.items) folders.insert(fs::path(item.output).parent_path().string());
   for (const auto& record : contents.records)
     if (record.status == ItemStatus::done)
       folders.insert(fs::path(record.file.path).parent_path().string());
   const std::string own = shard ? fmt::format(".backlot-tmp-{}.", file_name_of(*shard)) : "";
-  const int64_t now =
-      shard ? root.modified(fs::path("journal") / (file_name_of(*shard) + ".lock")).value_or(0) : 0;
+  // Just taken, and so the file system's own time.
+  const std::string lock = shard ? file_name_of(*shard) + ".lock" : "lock";
+  const int64_t now = root.modified(fs::path("journal") / lock).value_or(0);
   const auto abandoned = [&](const fs::path& file) {
-    if (!shard || file.filename().string().starts_with(own)) return true;
+    if (!shard && !boxes_write) return true;
+    if (shard && file.filename().string().starts_with(own)) return true;
     const auto changed = root.modified(file);
     return changed && now - *changed > nanoseconds_of_no_live_write;
   };

@@ -43,10 +43,11 @@ bool needs_moves(const RootedFolder& root, const Plan& plan, const JournalConten
 // Removes what killed writes left under temporary names, in the root, the journal and the folders
 // of the outputs. A shard removes those with its own tag, which nobody else writes while it holds
 // its lock, and others only once they are an hour old by the file system's clock: process ids of
-// other machines say nothing here.
+// other machines say nothing here. Where boxes of a queue may be writing, an hour is given to all.
 void remove_temporary_files(const RootedFolder& root, const Plan& plan,
                             const JournalContents& contents,
-                            const std::optional<Shard>& shard = std::nullopt);
+                            const std::optional<Shard>& shard = std::nullopt,
+                            bool boxes_write = false);
 
 // Removes everything that backlot made in the folder (outputs, manifest, report, metrics,
 // journals); foreign files stay, and so does journal/run.json. Goes on where a killed run of it

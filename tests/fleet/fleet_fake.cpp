@@ -2,7 +2,9 @@
 // ones, in processes of their own, and LibTorch stays out, so that sanitizers can watch.
 //
 //   fleet_fake run FOLDER ITEMS DEVICES [ATTEMPTS]   exits as `backlot fleet-run` does
-//   fleet_fake fleet-worker …                        what it starts
+//   fleet_fake coordinate FOLDER ITEMS URL           as `backlot fleet-run --engine redis` does
+//   fleet_fake box URL DEVICES ATTEMPTS CLAIM_MS [IDLE_EXIT]   as `backlot fleet-run --worker` does
+//   fleet_fake fleet-worker …                        what they start
 #include <fmt/format.h>
 
 #include <chrono>
@@ -12,6 +14,8 @@
 
 #include "base/text.h"
 #include "fleet/local_queue.h"
+#include "fleet/redis_coordinator.h"
+#include "fleet/redis_queue.h"
 #include "fleet/supervisor.h"
 #include "fleet/worker.h"
 #include "run/fake_run.h"
@@ -78,6 +82,63 @@ class Words : public FleetProgress {
   void warning(const std::string& text) override { fmt::print(stderr, "warning: {}\n", text); }
 };
 
+FleetOptions fleet_options(const std::string& devices, int inherited = -1) {
+  FleetOptions options;
+  options.devices = split(devices, ',');
+  options.command = {fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
+  options.inherited = inherited;
+  options.most_together = [](const Item&, const std::string&, int64_t) { return 4; };
+  if (const char* seconds = std::getenv("FLEET_FAKE_HANG"))
+    options.hang_seconds = std::atof(seconds);
+  return options;
+}
+
+ExitCode coordinate(const std::vector<std::string>& words, StopSignal& stop) {
+  const fs::path folder = words.at(0);
+  const Plan plan = fake::plan(std::stoll(words.at(1)));
+  const RunInfo info = fake::info(folder);
+  RunFolderOptions how;
+  how.boxes_write = true;
+  RunFolder run = RunFolder::open(folder, plan, info, how);
+  Words progress;
+  CoordinatorOptions options;
+  options.worker_command = "fleet_fake box";
+  options.silent_after = 1;
+  RedisCoordinator coordinator(parse_redis_url(words.at(2)), plan, info.base_seed, run, options,
+                               progress);
+  ExitCode code = ExitCode::done;
+  try {
+    coordinator.run(stop);
+  } catch (const Interrupted&) {
+    code = stop.exit_code();
+  }
+  run.write_manifest();
+  for (const auto& [place, items] : coordinator.elsewhere())
+    fmt::print(stderr, "elsewhere: {} in {}\n", items, place);
+  if (code != ExitCode::done) return code;
+  if (!coordinator.elsewhere().empty()) return ExitCode::environment;
+  return run.totals().failed > 0 ? ExitCode::items_failed : ExitCode::done;
+}
+
+ExitCode box(const std::vector<std::string>& words, StopSignal& stop) {
+  RedisQueueOptions options;
+  options.box = new_box_name();
+  options.attempts = std::stoll(words.at(2));
+  options.claim_after = std::chrono::milliseconds(std::stoll(words.at(3)));
+  if (words.size() > 4) options.idle_exit = std::stod(words[4]);
+  if (const char* output = std::getenv("FLEET_FAKE_OUTPUT")) options.output = output;
+  options.say = [](const std::string& text) { fmt::print(stderr, "{}\n", text); };
+  Words progress;
+  Supervisor supervisor(fleet_options(words.at(1)), progress, stop);
+  RedisQueue queue(parse_redis_url(words.at(0)), options);
+  try {
+    supervisor.run(queue);
+  } catch (const Interrupted&) {
+    return stop.exit_code();
+  }
+  return ExitCode::done;
+}
+
 ExitCode run(const std::vector<std::string>& words, StopSignal& stop) {
   const fs::path folder = words.at(0);
   const Plan plan = fake::plan(std::stoll(words.at(1)));
@@ -87,16 +148,9 @@ ExitCode run(const std::vector<std::string>& words, StopSignal& stop) {
   target->output = plan.output;
   LocalQueue queue(run, target, words.size() > 3 ? std::stoll(words[3]) : 3);
   Words progress;
-  FleetOptions options;
-  options.devices = split(words.at(2), ',');
-  options.command = {fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
-  options.inherited = run.lock_fd();
-  options.most_together = [](const Item&, const std::string&, int64_t) { return 4; };
-  if (const char* seconds = std::getenv("FLEET_FAKE_HANG"))
-    options.hang_seconds = std::atof(seconds);
   ExitCode code = ExitCode::done;
   try {
-    Supervisor(options, progress, stop).run(queue);
+    Supervisor(fleet_options(words.at(2), run.lock_fd()), progress, stop).run(queue);
   } catch (const Interrupted&) {
     code = stop.exit_code();
   }
@@ -126,7 +180,11 @@ int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   try {
     const std::vector<std::string> rest(words.begin() + 1, words.end());
-    return static_cast<int>(words.at(0) == "run" ? run(rest, stop) : work(rest, stop));
+    const auto& command = words.at(0);
+    return static_cast<int>(command == "run"          ? run(rest, stop)
+                            : command == "coordinate" ? coordinate(rest, stop)
+                            : command == "box"        ? box(rest, stop)
+                                                      : work(rest, stop));
   } catch (const Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return static_cast<int>(error.code());
