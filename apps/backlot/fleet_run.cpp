@@ -12,6 +12,7 @@
 #include "fleet/devices.h"
 #include "fleet/local_queue.h"
 #include "fleet/supervisor.h"
+#include "fleet_slurm.h"
 #include "generate.h"
 #include "log.h"
 #include "merge.h"
@@ -25,7 +26,8 @@ struct FleetRunOptions : GenerateOptions {
   std::string devices = "auto";
   int64_t attempts = 3;
   double hang_seconds = 900;
-  std::string shard_text;
+  std::string shard_text, engine = "local";
+  SlurmOptions slurm;
   std::vector<std::string> merge;
 };
 
@@ -129,12 +131,15 @@ ExitCode merge(const FleetRunOptions& options) {
   return code;
 }
 
-ExitCode fleet_run(FleetRunOptions options, StopSignal& stop) {
+ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& stop) {
   configure_log(options);
   check_run_options(options);
   if (!options.merge.empty()) return merge(options);
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
+  check_slurm_options(app, options.engine);
   const std::vector<PreparedRun> runs = prepare_runs(options);
+  if (options.engine == "slurm")
+    return run_fleet_on_slurm(app, runs, options, options.slurm, options.attempts, stop);
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options);
     return ExitCode::done;
@@ -183,8 +188,12 @@ Run declare_fleet_run(CLI::App& app) {
                  "each their own");
   app.add_option("--merge", options->merge,
                  "put the run folders of shards together, as the run folder --output");
+  app.add_option("--engine", options->engine,
+                 "local: workers on this machine; slurm: the tasks of an array job")
+      ->check(CLI::IsMember({"local", "slurm"}));
+  declare_slurm_options(app, options->slurm);
   declare_run_options(app, *options);
-  return [options](StopSignal& stop) { return fleet_run(*options, stop); };
+  return [options, &app](StopSignal& stop) { return fleet_run(app, *options, stop); };
 }
 
 }  // namespace backlot

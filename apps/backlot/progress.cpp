@@ -58,6 +58,11 @@ class Counting : public RunProgress {
     clear();
     log_warning(text);
   }
+  void note(const std::string& text) override {
+    const std::lock_guard lock(mutex_);
+    clear();
+    log_info(text);
+  }
   void end(const RunTotals& totals) override {
     const std::lock_guard lock(mutex_);
     clear();
@@ -207,6 +212,7 @@ class FleetAsRun : public FleetProgress {
     view_->item_failed(item, error);
   }
   void warning(const std::string& text) override { view_->warning(text); }
+  void note(const std::string& text) override { view_->note(text); }
 
  private:
   std::unique_ptr<RunProgress> view_;

@@ -86,6 +86,9 @@ class FleetProgress {
 
   virtual void warning(const std::string&) {}
 
+  // What goes on elsewhere, for a person: "job 12: 3 running".
+  virtual void note(const std::string&) {}
+
   // At least once a second, whatever happens: for what shows passing time.
   virtual void tick() {}
 };
@@ -129,6 +132,9 @@ class FleetProgressTee : public FleetProgress {
   }
   void warning(const std::string& text) override {
     for (auto* to : listeners_) to->warning(text);
+  }
+  void note(const std::string& text) override {
+    for (auto* to : listeners_) to->note(text);
   }
   void tick() override {
     for (auto* to : listeners_) to->tick();
