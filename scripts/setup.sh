@@ -26,6 +26,8 @@ required=(
 useful=(
   ccache:ccache clang-format:clang-format clang-tidy:clang-tidy gcovr:gcovr patchelf:patchelf
   python3-pip python3-venv redis-server:redis-server
+  # For tests alone, which are left out where these are missing: a Slurm on this machine, and YAML.
+  munge:munged python3-yaml slurm-wlm:slurmctld
 )
 
 say() { echo "setup: $*"; }

@@ -12,6 +12,7 @@
 #include "fleet/local_queue.h"
 #include "fleet/supervisor.h"
 #include "fleet_redis.h"
+#include "fleet_slurm.h"
 #include "generate.h"
 #include "log.h"
 #include "merge.h"
@@ -27,6 +28,7 @@ struct FleetRunOptions : GenerateOptions {
   double hang_seconds = 900;
   std::string shard_text, engine = "local";
   RedisOptions redis;
+  SlurmOptions slurm;
   std::vector<std::string> merge;
 };
 
@@ -161,20 +163,23 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
   configure_log(options);
   check_run_options(options);
   check_redis_options(app, options.engine, options.redis);
+  check_slurm_options(app, options.engine);
   if (options.redis.worker) return work_for_redis(options, stop);
   if (!options.merge.empty()) return merge(options);
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
-  if (options.dry_run) {
+  if (options.dry_run && options.engine == "local") {
     const auto devices = chosen_devices(options.devices);
     for (const auto& run : runs) print_plan(run, options, devices);
     return ExitCode::done;
   }
   const auto shown = make_progress(options.quiet ? "off" : options.progress);
   FleetMetrics metrics;
-  const auto server = serve_metrics(options.metrics, metrics);
+  const auto server = options.dry_run ? nullptr : serve_metrics(options.metrics, metrics);
   FleetProgressTee progress{&metrics, shown.get()};
+  if (options.engine == "slurm")
+    return run_fleet_on_slurm(app, runs, options, options.slurm, options.attempts, progress, stop);
   const auto cache = open_cache(options.cache);
   Fleet fleet(options, progress, stop);
   ExitCode code = ExitCode::done;
@@ -222,9 +227,11 @@ Run declare_fleet_run(CLI::App& app) {
                  "put the run folders of shards together, as the run folder --output");
   declare_cache_options(app, options->cache, "--cache,--cache-dir");
   app.add_option("--engine", options->engine,
-                 "local: workers on this machine; redis: boxes that work for a queue")
-      ->check(CLI::IsMember({"local", "redis"}));
+                 "local: workers on this machine; redis: boxes that work for a queue; slurm: the "
+                 "tasks of an array job")
+      ->check(CLI::IsMember({"local", "redis", "slurm"}));
   declare_redis_options(app, options->redis);
+  declare_slurm_options(app, options->slurm);
   declare_run_options(app, *options);
   return [options, &app](StopSignal& stop) { return fleet_run(app, *options, stop); };
 }

@@ -18,6 +18,7 @@ class SilentProgress : public FleetProgress {
   }
   void warning(const std::string& text) override { log_warning(text); }
   void detail(const std::string& text) override { log_detail(text); }
+  void note(const std::string& text) override { log_info(text); }
 };
 
 class PlainProgress : public FleetProgress {
@@ -59,6 +60,7 @@ class PlainProgress : public FleetProgress {
   }
   void warning(const std::string& text) override { log_warning(text); }
   void detail(const std::string& text) override { log_detail(text); }
+  void note(const std::string& text) override { log_info(text); }
   void end(const RunTotals& totals) override { log_info(summary(counts_.name, totals)); }
 
  private:

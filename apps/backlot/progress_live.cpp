@@ -57,6 +57,7 @@ class LiveProgress : public FleetProgress {
   }
   void warning(const std::string& text) override { log_warning(text); }
   void detail(const std::string& text) override { log_detail(text); }
+  void note(const std::string& text) override { log_info(text); }
   void tick() override { draw_if_due(); }
   void end(const RunTotals& totals) override {
     show_live_lines({});

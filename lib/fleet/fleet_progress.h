@@ -95,6 +95,9 @@ class FleetProgress {
   // A DeviceMonitor's reading, every second or so.
   virtual void devices_read(const std::vector<Device>&) {}
 
+  // What goes on elsewhere, for a person: "job 12: 3 running".
+  virtual void note(const std::string&) {}
+
   // At least once a second, whatever happens: for what shows passing time.
   virtual void tick() {}
 };
@@ -144,6 +147,9 @@ class FleetProgressTee : public FleetProgress {
   }
   void devices_read(const std::vector<Device>& devices) override {
     for (auto* to : listeners_) to->devices_read(devices);
+  }
+  void note(const std::string& text) override {
+    for (auto* to : listeners_) to->note(text);
   }
   void tick() override {
     for (auto* to : listeners_) to->tick();

@@ -30,6 +30,7 @@ class RunProgress {
   virtual void item_done(const Item& item, double seconds) = 0;
   virtual void item_failed(const Item& item, const std::string& error) = 0;
   virtual void warning(const std::string& text) = 0;
+  virtual void note(const std::string&) {}  // what goes on elsewhere, for a person
   virtual void end(const RunTotals& totals) = 0;
   virtual void detail(const std::string&) {}  // for those who asked for more
 

@@ -213,7 +213,7 @@ RunLock::RunLock(const RootedFolder& root, const RunClaim& claim,
     guard.reset();
     const bool orphans = refusal->only_orphans();
     if (!orphans || waiting.seconds() >= claim.seconds_for_orphans)
-      throw EnvironmentError(
+      throw RunFolderInUse(
           root.path().string(),
           refusal->what + (orphans ? ", or what it left behind when it was killed" : ""),
           refusal->mend);

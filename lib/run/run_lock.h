@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "run/rooted_folder.h"
 #include "run/shard.h"
 
@@ -26,6 +27,11 @@ class FolderGuard {
   UniqueFd fd_;
 };
 
+// Another process works in the folder: it may be free later.
+struct RunFolderInUse : EnvironmentError {
+  using EnvironmentError::EnvironmentError;
+};
+
 // What a process wants to do in the folder.
 struct RunClaim {
   std::optional<Shard> shard;  // none: the whole plan, alone
@@ -39,7 +45,7 @@ struct RunClaim {
 // ends, however it ends, so a lock never outlives its owners and no one ever has to remove one.
 class RunLock {
  public:
-  // Throws EnvironmentError, saying who works here and what would work beside them. On return the
+  // Throws RunFolderInUse, saying who works here and what would work beside them. On return the
   // guard is held, so that what follows happens before any other run gets in.
   RunLock(const RootedFolder& root, const RunClaim& claim, std::optional<FolderGuard>& guard);
 
