@@ -153,13 +153,13 @@ void RedisCoordinator::compare() {
   known_ = true;
   std::unordered_set<std::string> awaited = away_;
   for (const auto& one : unseen_) awaited.insert(one.result.record.id);
-  std::vector<const Item*> missing;
+  std::vector<const Item*> missing, waiting;
   for (const Item* item : folder_.pending())
-    if (left_.contains(item->id) && !awaited.contains(item->id)) missing.push_back(item);
-  // What is on the queue is gone through as well: it may be there under other settings.
-  if (connection_ == client_.connections())
-    std::erase_if(missing, [&](const Item* item) { return queued.contains(item->id); });
-  if (!missing.empty()) add(missing);
+    if (left_.contains(item->id) && !awaited.contains(item->id))
+      (queued.contains(item->id) ? waiting : missing).push_back(item);
+  add(missing, WorkStream::Add::missing);
+  // An earlier coordinator may have put them on under other settings.
+  if (!std::exchange(replaced_, true)) add(waiting, WorkStream::Add::replace);
 }
 
 // What boxes made while nobody followed, or whose news was lost.
@@ -174,10 +174,10 @@ void RedisCoordinator::adopt_journals(const std::unordered_set<std::string>& que
 }
 
 // In the order in which a single run would make them, so that neighbours go together.
-void RedisCoordinator::add(const std::vector<const Item*>& items) {
+void RedisCoordinator::add(const std::vector<const Item*>& items, WorkStream::Add what) {
   std::vector<WorkStream::QueuedItem> some;
   const auto send = [&] {
-    if (!some.empty()) stream_.add(run_, target_, some);
+    if (!some.empty()) stream_.add(run_, target_, some, what);
     some.clear();
   };
   for (const auto& group : group_items(items))

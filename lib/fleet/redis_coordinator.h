@@ -63,7 +63,7 @@ class RedisCoordinator {
   void follow();
   void compare();
   void adopt_journals(const std::unordered_set<std::string>& queued);
-  void add(const std::vector<const Item*>& items);
+  void add(const std::vector<const Item*>& items, WorkStream::Add what);
   void read_results(std::chrono::milliseconds wait);
   void take_in(BoxResult result);
   void take_in_again(const Record& record);
@@ -82,7 +82,7 @@ class RedisCoordinator {
   WorkStream stream_;
   std::string run_, target_;
   int64_t connection_ = 0;
-  bool begun_ = false, known_ = false, out_ = false, said_silent_ = false;
+  bool begun_ = false, known_ = false, replaced_ = false, out_ = false, said_silent_ = false;
   std::string last_result_ = "0";
   std::unordered_map<std::string, const Item*> items_;  // by id
   std::unordered_set<std::string> left_;                // ids of items that are not settled

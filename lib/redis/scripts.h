@@ -4,10 +4,11 @@
 namespace backlot::scripts {
 
 // An entry that lies on the stream under other settings is replaced unless a box has it in hand.
+// "replace" puts on nothing else: what is no longer there was settled meanwhile.
 constexpr const char* add = R"lua(
-local group, shelf, run, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local group, shelf, run, target, what = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local added = 0
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local id, item = ARGV[i], ARGV[i + 1]
   local entry = redis.call('HGET', KEYS[2], id)
   local there = entry and redis.call('XRANGE', KEYS[1], entry, entry)[1]
@@ -19,7 +20,7 @@ for i = 5, #ARGV, 2 do
       there = nil
     end
   end
-  if not there then
+  if not there and (entry or what ~= 'replace') then
     entry = redis.call('XADD', KEYS[1], '*', 'run', run, 'id', id, 'item', item, 'target', target)
     redis.call('HSET', KEYS[2], id, entry)
     added = added + 1

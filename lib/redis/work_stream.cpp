@@ -91,8 +91,9 @@ bool WorkStream::enter_run(const std::string& run, const std::string& about) {
 }
 
 int64_t WorkStream::add(const std::string& run, const std::string& target,
-                        std::span<const QueuedItem> items) {
-  std::vector<std::string> arguments{group, shelf, run, target};
+                        std::span<const QueuedItem> items, Add what) {
+  std::vector<std::string> arguments{group, shelf, run, target,
+                                     what == Add::replace ? "replace" : ""};
   for (const auto& [id, item] : items) {
     arguments.push_back(id);
     arguments.push_back(item);

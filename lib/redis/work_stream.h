@@ -41,9 +41,11 @@ class WorkStream {
 
   // True if the run was known.
   bool enter_run(const std::string& run, const std::string& about);
-  // Puts on what is not on the stream; what waits there under other settings is replaced. Returns
-  // how many were put on.
-  int64_t add(const std::string& run, const std::string& target, std::span<const QueuedItem> items);
+  enum class Add { missing, replace };
+  // `missing`: puts on what is not on the stream. Either way, what waits there under other settings
+  // is replaced. Returns how many were put on.
+  int64_t add(const std::string& run, const std::string& target, std::span<const QueuedItem> items,
+              Add what = Add::missing);
   std::unordered_set<std::string> queued(const std::string& run);  // ids of items
   int64_t count_queued(const std::string& run);
   // What boxes said after `last`, which it moves on; waits so long for the first. What was read

@@ -103,7 +103,7 @@ ExitCode coordinate(const std::vector<std::string>& words, StopSignal& stop) {
   Words progress;
   CoordinatorOptions options;
   options.worker_command = "fleet_fake box";
-  options.silent_after = 1;
+  options.silent_after = 0.2;
   RedisCoordinator coordinator(parse_redis_url(words.at(2)), plan, info.base_seed, run, options,
                                progress);
   ExitCode code = ExitCode::done;

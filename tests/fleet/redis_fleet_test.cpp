@@ -30,7 +30,7 @@ class RedisFleet : public ::testing::Test {
     return {FLEET_FAKE, "coordinate", run_.string(), std::to_string(items), server_->url()};
   }
   std::vector<std::string> box(const std::string& devices = "cpu", int attempts = 1000,
-                               int claim_ms = 1000) const {
+                               int claim_ms = 3000) const {
     return {FLEET_FAKE,
             "box",
             server_->url(),

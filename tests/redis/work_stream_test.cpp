@@ -61,6 +61,16 @@ TEST_F(WorkStreamTest, OtherSettingsReplaceWhatNobodyHasInHand) {
   EXPECT_EQ(read[0].target, "other");
 }
 
+TEST_F(WorkStreamTest, ReplacingPutsNothingBackThatWasSettledMeanwhile) {
+  add({{"a", "A"}, {"b", "B"}});
+  const auto read = stream_->read("box", 1);
+  stream_->settle("r", "a", std::vector{read[0].entry}, "made");
+  EXPECT_EQ(stream_->add("r", "other", Items{{"a", "A"}, {"b", "B"}}, WorkStream::Add::replace), 1);
+  const auto rest = stream_->read("box", 9);
+  ASSERT_EQ(rest.size(), 1u);
+  EXPECT_EQ(rest[0].id, "b");
+}
+
 TEST_F(WorkStreamTest, SettlingTellsTheCoordinatorOnceTheRunIsKnown) {
   add({{"a", "A"}});
   const auto read = stream_->read("box", 1);
