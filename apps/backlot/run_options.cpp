@@ -133,6 +133,7 @@ RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& 
                          .seconds = watch.seconds()};
   steps.end(totals);
   try {
+    folder.remove_half_written();
     folder.write_manifest();
     build_report(folder.path());
   } catch (const Error&) {

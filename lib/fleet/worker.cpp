@@ -36,32 +36,46 @@ class Reporter : public RunProgress {
   void batch_begun(std::span<const Item* const> items) override {
     for (const Item* item : items) inject_fault(*item);
   }
-  void item_done(const Item& item, double) override { release(item); }
-  void item_failed(const Item& item, const std::string&) override { release(item); }
+  void item_done(const Item& item, double) override { settled(item); }
+  void item_failed(const Item& item, const std::string&) override { settled(item); }
 
+  // Kept until it is settled and made() has been called after it: writing threads and the computing
+  // one are through with it at different times.
   const Item& keep(Item item) {
     const std::lock_guard lock(mutex_);
     const std::string id = item.id;
-    return items_[id] = std::move(item);
+    return (items_[id] = {.item = std::move(item)}).item;
   }
-  // Kept, but neither done nor failed.
-  std::vector<std::string> left() {
+  void made() {
+    const std::lock_guard lock(mutex_);
+    for (auto& entry : items_) entry.second.making = false;
+    std::erase_if(items_, [](const auto& entry) { return entry.second.settled; });
+  }
+  std::vector<std::string> unsettled() {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> ids;
-    for (const auto& entry : items_) ids.push_back(entry.first);
+    for (const auto& [id, kept] : items_)
+      if (!kept.settled) ids.push_back(id);
     return ids;
   }
 
  private:
-  void release(const Item& item) {
+  struct Kept {
+    Item item;
+    bool making = true, settled = false;
+  };
+
+  void settled(const Item& item) {
     const std::lock_guard lock(mutex_);
-    items_.erase(std::string(item.id));
+    const auto found = items_.find(item.id);
+    found->second.settled = true;
+    if (!found->second.making) items_.erase(found);
   }
 
   WorkerChannel& channel_;
   bool previews_;
   std::mutex mutex_;
-  std::unordered_map<std::string, Item> items_;
+  std::unordered_map<std::string, Kept> items_;
 };
 
 // A disk that can't be written is no fault of this worker or its device.
@@ -171,6 +185,7 @@ class Worker {
         run_.emplace((*message)["run"], settings_, loaded_, reporter_, channel_, stop_);
       } else if (message->contains("make")) {
         make((*message)["make"]);
+        reporter_.made();
         channel_.send({{"free", {}}});
       }
     }
@@ -179,7 +194,7 @@ class Worker {
 
   void give_back() {
     if (run_) run_->maker.drain();
-    channel_.send({{"returned", reporter_.left()}});
+    channel_.send({{"returned", reporter_.unsettled()}});
   }
 
  private:

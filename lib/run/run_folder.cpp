@@ -405,6 +405,10 @@ void RunFolder::add_metrics(std::function<std::string()> more) {
   state_->more_metrics = std::move(more);
 }
 
+void RunFolder::remove_half_written() {
+  remove_temporary_files(state_->root, state_->plan, {}, state_->shard, state_->boxes_write);
+}
+
 void RunFolder::write_manifest() {
   const std::lock_guard guard(state_->mutex);
   state_->write_manifest();

@@ -129,6 +129,9 @@ class RunFolder : public ResultStore {
   // From now on metrics.prom holds what `more` returns, too. It is called from any thread.
   void add_metrics(std::function<std::string()> more);
 
+  // Removes what killed workers left half-written. Call when nobody writes: open() does it too.
+  void remove_half_written();
+
   // Writes manifest.json and metrics.prom as of now; a shard reads the others' journals first. Call
   // at the end of a run.
   void write_manifest();

@@ -50,6 +50,8 @@ TEST(FleetRun, GivesTheBytesOfASingleRun) {
       backlot(fleet_command({"--batch-size", "2", "-o", "fleet"}), {.folder = work.path()});
   ASSERT_EQ(fleet.exit_code, 0) << fleet.err;
   EXPECT_EQ(fleet.out, "fleet\n");
+  // A worker that crashed would be made good for, and go unnoticed.
+  EXPECT_EQ(fleet.err.find("ended"), std::string::npos) << fleet.err;
   expect_each_once(work / "fleet", 9);
   expect_same_pictures(work / "alone", work / "fleet");
 }

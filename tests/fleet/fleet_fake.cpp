@@ -112,6 +112,7 @@ ExitCode coordinate(const std::vector<std::string>& words, StopSignal& stop) {
   } catch (const Interrupted&) {
     code = stop.exit_code();
   }
+  run.remove_half_written();
   run.write_manifest();
   for (const auto& [place, items] : coordinator.elsewhere())
     fmt::print(stderr, "elsewhere: {} in {}\n", items, place);
