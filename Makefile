@@ -1,7 +1,7 @@
 # The front door; the build itself is CMake's (CMakePresets.json).
 SHELL := /bin/bash
 .DEFAULT_GOAL := menu
-.PHONY: menu setup build demo test bench format lint coverage dist clean
+.PHONY: menu setup build demo test tsan bench format lint coverage dist clean
 
 ready := .deps/torch-folder
 torch = $(shell cat $(ready))
@@ -14,6 +14,7 @@ menu:
 	@echo 'make build      build/backlot and its engine (does setup first)'
 	@echo 'make demo       a sheet of pictures from jobspecs/demo.yaml, in out/demo'
 	@echo 'make test       all tests; the parts that read strange files again under sanitizers'
+	@echo 'make tsan       what has threads or many processes, under ThreadSanitizer'
 	@echo 'make bench      backlot beside diffusers and other peers (options: BENCH="--help")'
 	@echo 'make format     clang-format on every source'
 	@echo 'make lint       clang-format as a check, clang-tidy on what changed (LINT=all: on everything)'
@@ -41,6 +42,11 @@ demo: build
 test: build
 	@scripts/test.sh $(jobs)
 
+tsan: $(ready)
+	cmake --preset tsan
+	cmake --build build-tsan -j $(jobs)
+	ctest --test-dir build-tsan --output-on-failure -j $(jobs) -R '^(base|run|result_cache|fleet|supervisor|redis|views)'
+
 bench: build
 	python3 scripts/bench_peers.py $(BENCH)
 
@@ -62,4 +68,4 @@ dist: build
 	@scripts/dist.sh
 
 clean:
-	rm -rf build build-asan build-coverage dist
+	rm -rf build build-asan build-tsan build-coverage dist
