@@ -138,6 +138,11 @@ RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOp
     coordinator.run(stop);
     refuse_what_lies_elsewhere(coordinator, run);
   };
+  // A coordinator that was stopped may have left its run's keys, though boxes made all of it.
+  if (folder.pending().empty()) try {
+      make();
+    } catch (const EnvironmentError&) {
+    }
   return conduct_run(folder, metrics,
                      {.begin =
                           [&](const Totals& before) {
@@ -188,15 +193,17 @@ void check_redis_options(const CLI::App& app, const std::string& engine,
     refuse("--engine", "is the coordinator's, and this is a --worker", "leave one of them out");
     for (const char* option :
          {"specs", "--set", "--dtype", "--quantize", "--batch-size", "--dry-run", "--fresh",
-          "--no-metadata", "--quota", "--min-free", "--shard", "--merge"})
+          "--no-metadata", "--quota", "--min-free", "--merge"})
       refuse(option, "does not go with --worker: the coordinator says what is made and how",
              "give it to 'backlot fleet-run --engine redis'");
   } else {
     for (const char* option : {"--claim-after", "--idle-exit"})
       refuse(option, "is for --worker", "add that, or leave it out");
   }
+  if (options.worker || engine == "redis")
+    refuse("--shard", "does not go with a queue, which deals items out by itself", "leave it out");
   if (engine == "redis")
-    for (const char* option : {"--devices", "--threads", "--attempts", "--hang-timeout", "--shard"})
+    for (const char* option : {"--devices", "--threads", "--attempts", "--hang-timeout"})
       refuse(option, "does not go with --engine redis, whose items are made by its workers",
              "give it to 'backlot fleet-run --worker'");
   const bool wanted = options.worker || engine == "redis";

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -143,7 +144,15 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, Re
        .end = [&](const RunTotals& totals) { progress.end(totals); }});
 }
 
-ExitCode merge(const FleetRunOptions& options) {
+ExitCode merge(const CLI::App& app, const FleetRunOptions& options) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_single_name();
+    constexpr std::array known = {"merge", "output", "json", "quiet", "verbose", "log-json"};
+    if (option->count() > 0 && std::ranges::find(known, name) == known.end())
+      throw UsageError(name == "specs" ? "the spec" : "--" + name,
+                       "has no meaning with --merge, which makes nothing",
+                       "leave it out, or run that command by itself");
+  }
   if (options.output.empty())
     throw UsageError("--merge", "needs --output", "name the run folder that the others go into");
   const ExitCode code = merge_folders(options.merge, options.output);
@@ -165,8 +174,11 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
   check_redis_options(app, options.engine, options.redis);
   check_slurm_options(app, options.engine);
   if (options.redis.worker) return work_for_redis(options, stop);
-  if (!options.merge.empty()) return merge(options);
+  if (!options.merge.empty()) return merge(app, options);
   if (!options.shard_text.empty()) options.shard = parse_shard(options.shard_text, "--shard");
+  if (options.specs.empty())
+    throw UsageError("fleet-run", "no spec is given",
+                     "name a job spec; 'backlot generate' makes single prompts");
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
   if (options.dry_run && options.engine == "local") {

@@ -223,7 +223,8 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
 void print_plan(const PreparedRun& run, const GenerateOptions& options,
                 const std::vector<std::string>& workers) {
   std::vector<const Item*> items;
-  for (const auto& item : run.plan.items) items.push_back(&item);
+  for (const auto& item : run.plan.items)
+    if (!options.shard || options.shard->owns(item)) items.push_back(&item);
   MemoryPlanner planner(memory_wish(options));
   const auto devices = memory_of(workers);
   if (options.json) return print_plan_json(run, options, planner, devices, items);

@@ -33,10 +33,6 @@ class PlainProgress : public FleetProgress {
     const auto [known, added] = workers_.try_emplace(worker.name, WorkerState::starting);
     if (std::exchange(known->second, worker.state) == worker.state) return;
     if (worker.state == WorkerState::loading) log_info(from(worker.name) + "loading the model");
-    if (worker.state == WorkerState::ended && !worker.reason.empty())
-      log_warning(worker.name + ": " + worker.reason);
-    if (worker.state == WorkerState::set_aside)
-      log_warning(fmt::format("{}: set aside: {}", worker.name, worker.reason));
   }
   void item_started(const Item& item, const WorkerView& worker) override {
     if (workers_.size() > 1) made_by_[item.id] = worker.name;

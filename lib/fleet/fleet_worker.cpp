@@ -272,7 +272,8 @@ std::optional<FleetWorker::End> FleetWorker::bury(WorkQueue& queue,
   holds_.clear();
   view_.stage.clear();
   view_.resident_bytes = 0;
-  view_.reason = end.loss.reason;
+  // One that ended as it was asked to needs no explaining.
+  view_.reason = asked_ ? "" : end.loss.reason;
   changed(WorkerState::ended);
   return end;
 }

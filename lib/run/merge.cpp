@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/sha256.h"
@@ -37,16 +38,16 @@ struct Source {
   Histories histories;
 };
 
+// Items decide, and their outputs; other base seeds only matter where they made other items.
 void refuse_another_plan(const StoredRun& a, const fs::path& a_folder, const StoredRun& b,
                          const fs::path& b_folder) {
   const auto differ = [&](std::string what) {
+    if (a.info.base_seed != b.info.base_seed)
+      what = fmt::format("has another base seed ({}), and so other items", b.info.base_seed);
     throw EnvironmentError(b_folder.string(),
                            fmt::format("{} than {}", std::move(what), a_folder.string()),
                            "merge run folders that were made from the same spec and options");
   };
-  // Other seeds are other items, but say better why.
-  if (a.info.base_seed != b.info.base_seed)
-    differ(fmt::format("has another base seed ({})", b.info.base_seed));
   if (a.plan.items.size() != b.plan.items.size())
     differ(fmt::format("has another plan ({} items)", b.plan.items.size()));
   for (size_t i = 0; i < a.plan.items.size(); ++i)
@@ -189,20 +190,40 @@ std::unique_ptr<Source> open_source(const fs::path& folder) {
   return std::make_unique<Source>(folder);
 }
 
-// What the target holds must be the same run, or nothing.
-void check_target(const fs::path& target, const StoredRun& run, const fs::path& source) {
-  std::error_code absent;
-  if (!fs::is_directory(target, absent)) return;
-  const RootedFolder root(target);
-  const auto identity = read_identity(root);
-  if (!identity) return;
-  if (root.file_size("manifest.json")) {
-    refuse_another_plan(run, source, read_stored_run(root), target);
-  } else if (identity->base_seed != run.info.base_seed) {
-    throw EnvironmentError(target.string(), "holds another run",
-                           "choose another folder with --output");
+// The plan that the folders agree on. A box of a queue has none in its own: it never knew it.
+class AgreedRun {
+ public:
+  void hear(const RootedFolder& root, const fs::path& folder) {
+    if (!root.file_size("manifest.json")) {
+      const auto identity = read_identity(root);
+      if (identity) without_plan_.emplace_back(folder, identity->base_seed);
+      return;
+    }
+    StoredRun stored = read_stored_run(root);
+    if (run_)
+      refuse_another_plan(*run_, told_by_, stored, folder);
+    else
+      run_ = std::move(stored), told_by_ = folder;
   }
-}
+
+  StoredRun agreed() && {
+    if (!run_)
+      throw EnvironmentError(
+          without_plan_.front().first.string(), "has no manifest.json to say what the run is",
+          "merge a box's folder into its coordinator's: name that one with "
+          "--output; for any other run its command, given again, writes it anew");
+    for (const auto& [folder, base_seed] : without_plan_)
+      if (base_seed != run_->info.base_seed)
+        throw EnvironmentError(folder.string(), "belongs to another run than " + told_by_.string(),
+                               "merge run folders that were made from the same spec and options");
+    return std::move(*run_);
+  }
+
+ private:
+  std::optional<StoredRun> run_;
+  fs::path told_by_;
+  std::vector<std::pair<fs::path, uint64_t>> without_plan_;
+};
 
 }  // namespace
 
@@ -210,21 +231,24 @@ MergeResult merge_runs(std::span<const fs::path> sources, const fs::path& target
   if (sources.empty())
     throw UsageError("merge", "no run folder to merge is given", "name one or more");
   std::vector<std::unique_ptr<Source>> opened;
-  std::optional<StoredRun> run;
+  AgreedRun agreement;
+  std::error_code absent;
   for (const auto& folder : sources) {
     auto source = open_source(folder);
-    StoredRun stored = read_stored_run(source->root);
-    if (run)
-      refuse_another_plan(*run, sources.front(), stored, folder);
-    else
-      run = std::move(stored);
-    std::error_code absent;
+    agreement.hear(source->root, folder);
     if (!fs::equivalent(folder, target, absent)) opened.push_back(std::move(source));
   }
-  check_target(target, *run, sources.front());
+  std::optional<uint64_t> base_seed;
+  if (fs::is_directory(target, absent)) {
+    const RootedFolder root(target);
+    agreement.hear(root, target);
+    if (const auto identity = read_identity(root)) base_seed = identity->base_seed;
+  }
+  StoredRun run = std::move(agreement).agreed();
+  if (base_seed) run.info.base_seed = *base_seed;
 
-  RunFolder folder = RunFolder::open(target, run->plan, run->info);
-  MergeResult result = Merge(opened, run->plan, folder).run();
+  RunFolder folder = RunFolder::open(target, run.plan, run.info);
+  MergeResult result = Merge(opened, run.plan, folder).run();
   folder.write_manifest();
   build_report(target);
   return result;

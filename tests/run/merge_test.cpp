@@ -154,7 +154,6 @@ TEST(Merge, RefusesWhatIsNotTheSameRun) {
   plan.items[3] = fake::item(3, "a pear");
   { RunFolder run = open_shard(other, plan, std::nullopt); }
   { RunFolder run = open_shard(longer, fake::plan(5), std::nullopt); }
-  { RunFolder run = fake::open(scratch / "drawn", fake::plan(4)); }
   fs::create_directories(none);
   write_file_durably(none / "notes.txt", "mine");
   const auto merged = [&](std::vector<fs::path> sources, const char* target) {
@@ -166,7 +165,6 @@ TEST(Merge, RefusesWhatIsNotTheSameRun) {
   };
   expect_in(merged({folders[0], other}, "m"), other, "another item 3");
   expect_in(merged({folders[0], longer}, "m"), longer, "another plan (5 items)");
-  expect_in(merged({folders[0], scratch / "drawn"}, "m"), scratch / "drawn", "base seed");
   expect_in(merged({folders[0], none}, "m"), none, "no run folder");
   expect_in(merged({scratch / "gone"}, "m"), scratch / "gone", "no such folder");
   expect_in(merged({folders[0]}, "other"), other, "another item 3");
@@ -208,6 +206,29 @@ TEST(Merge, GoesOnAfterAKillAtEveryOperation) {
       expect_merged(target, plan);
       fs::remove_all(target);
     }
+}
+
+// What a box of a queue leaves: journal and outputs, but no plan.
+TEST(Merge, TakesAFolderWithoutAManifestIntoItsRun) {
+  TemporaryFolder scratch;
+  const Plan plan = fake::plan(6);
+  const auto folders = make_shards(scratch.path(), plan, 2);
+  fs::remove(folders[1] / "manifest.json");
+  const std::string alone = refusal([&] { merge_runs({{folders[1]}}, scratch / "m"); });
+  EXPECT_NE(alone.find("no manifest.json"), std::string::npos) << alone;
+  const MergeResult result = merge_runs({{folders[1]}}, folders[0]);
+  EXPECT_EQ(result.taken, 3);
+  EXPECT_EQ(result.totals.done, 6);
+}
+
+// Where a spec leaves no seed open, what was drawn for it decides nothing.
+TEST(Merge, AsksForTheSameItemsNotForTheSameBaseSeed) {
+  TemporaryFolder scratch;
+  const Plan plan = fake::plan(4);
+  const auto folders = make_shards(scratch.path(), plan, 2);
+  { RunFolder run = fake::open(scratch / "drawn", plan); }
+  const MergeResult result = merge_runs({folders}, scratch / "drawn");
+  EXPECT_EQ(result.totals.done, 4);
 }
 
 }  // namespace
