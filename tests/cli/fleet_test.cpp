@@ -194,8 +194,7 @@ TEST(FleetRun, RefusesWhatCanNotBe) {
       {{"--devices", "gpu"}, 2, "gpu"},
       {{"--devices", "cpu,,cpu"}, 2, "--devices"},
       {{"--devices", "cuda:77"}, 3, "cuda:77"},
-      {{"--merge", "nowhere"}, 2, "--output"},
-      {{"--merge", "nowhere", "--output", "merged"}, 3, "nowhere"},
+      {{"--merge", "nowhere", "--output", "merged"}, 2, "--merge"},
       {{"--attempts", "0"}, 2, "attempts"},
       {{"--shard", "1/2", "--fresh"}, 2, "--fresh"},
   };
@@ -207,6 +206,14 @@ TEST(FleetRun, RefusesWhatCanNotBe) {
     EXPECT_NE(result.err.find(each.line), std::string::npos) << result.err;
     EXPECT_FALSE(fs::exists(work / "out" / "run" / "images")) << each.line;
   }
+  EXPECT_EQ(backlot({"fleet-run", "--merge", "nowhere"}, {.folder = work.path()}).exit_code, 2);
+  const auto merged =
+      backlot({"fleet-run", "--merge", "nowhere", "-o", "merged"}, {.folder = work.path()});
+  EXPECT_EQ(merged.exit_code, 3);
+  EXPECT_NE(merged.err.find("nowhere"), std::string::npos) << merged.err;
+  const auto nothing = backlot({"fleet-run"}, {.folder = work.path()});
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_NE(nothing.err.find("fleet-run: no spec is given"), std::string::npos) << nothing.err;
 }
 
 }  // namespace

@@ -155,6 +155,7 @@ ExitCode run(const std::vector<std::string>& words, StopSignal& stop) {
   } catch (const Interrupted&) {
     code = stop.exit_code();
   }
+  run.remove_half_written();
   run.write_manifest();
   if (code == ExitCode::done && run.totals().failed > 0) code = ExitCode::items_failed;
   return code;
