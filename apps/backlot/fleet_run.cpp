@@ -67,10 +67,13 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
 }
 
 FleetOptions fleet_options(const FleetRunOptions& options) {
+  const std::vector<std::string> devices = chosen_devices(options.devices);
+  for (const auto& device : devices)
+    insist_on_quantization(quantization_of(options.quantize), device);
   std::vector<std::string> command{fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
   if (options.progress == "json" && !options.quiet) command.push_back("--previews");
   return {
-      .devices = chosen_devices(options.devices),
+      .devices = devices,
       .command = std::move(command),
       .threads = options.threads,
       .hang_seconds = options.hang_seconds,

@@ -70,7 +70,8 @@ class FleetWorker {
   // Asks it to end what it can within the grace, and to give back the rest.
   void ask_to_stop();
 
-  int ends_in_row = 0;    // since an item was last settled
+  int ends_in_row = 0;    // of its own fault, since an item was last settled
+  int starts_in_row = 0;  // that ended before it was ready, whatever ended them
   double restart_at = 0;  // on the supervisor's clock
 
  private:

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/machine.h"
 
@@ -16,7 +17,9 @@ constexpr double seconds_between_ticks = 1;
 // Within what rented machines give (StopSignal), with time left to write the manifest.
 constexpr double stop_within_seconds = 4.0;
 constexpr int most_failed_starts = 3, most_ends_in_row = 8;
-constexpr double longest_pause = 10;
+// Killed from outside while they start: by a person it ends soon, by a memory watchdog never.
+constexpr int kills_without_pause = 5, most_killed_starts = 200;
+constexpr double longest_pause = 10, longest_pause_after_kill = 2;
 // Workers whose items take less than this share of another's time are much faster than that one.
 constexpr double much_faster = 0.5;
 
@@ -179,25 +182,33 @@ void Supervisor::take_loss(FleetWorker& worker, const FleetWorker::End& end, Wor
   }
 }
 
-// One that ends again and again is set aside; one that was killed from outside is not to blame.
+// One that ends again and again is set aside; one that was killed from outside is not to blame, and
+// only starts that never get anywhere are bounded.
 void Supervisor::decide_on_restart(FleetWorker& worker, const FleetWorker::End& end) {
   if (end.failure) last_failure_ = end.failure;
   if (end.loss.own_fault && !end.loss.out_of_memory) ++worker.ends_in_row;
+  worker.starts_in_row = end.was_ready ? 0 : worker.starts_in_row + 1;
   const int most = end.was_ready ? most_ends_in_row : most_failed_starts;
-  if (worker.ends_in_row >= most) {
-    const std::string reason = fmt::format("it ended {} times in a row; the last time it {}",
-                                           worker.ends_in_row, end.loss.reason);
-    progress_.warning(fmt::format("{} is set aside: {}", worker.name(), reason));
-    worker.set_aside(reason);
-    const auto works = [](const auto& each) {
-      return each->view().state != WorkerState::set_aside;
-    };
-    if (std::ranges::none_of(workers_, works)) give_up();
+  if (worker.ends_in_row >= most || worker.starts_in_row >= most_killed_starts) {
+    set_aside(worker, std::max(worker.ends_in_row, worker.starts_in_row), end.loss.reason);
     return;
   }
-  const int before = worker.ends_in_row - 1;
-  const double pause = before <= 0 ? 0 : std::min(longest_pause, 0.25 * (1 << before));
+  const auto growing = [](double first, int times, double longest) {
+    return times <= 0 ? 0 : std::min(longest, first * std::pow(2, std::min(times, 20)));
+  };
+  const double pause =
+      std::max(growing(0.125, worker.ends_in_row - 1, longest_pause),
+               growing(0.05, worker.starts_in_row - kills_without_pause, longest_pause_after_kill));
   worker.restart_at = clock_.seconds() + pause;
+}
+
+void Supervisor::set_aside(FleetWorker& worker, int times, const std::string& last) {
+  const std::string reason =
+      fmt::format("it ended {} times in a row; the last time it {}", times, last);
+  progress_.warning(fmt::format("{} is set aside: {}", worker.name(), reason));
+  worker.set_aside(reason);
+  const auto works = [](const auto& each) { return each->view().state != WorkerState::set_aside; };
+  if (std::ranges::none_of(workers_, works)) give_up();
 }
 
 void Supervisor::give_up() {

@@ -56,6 +56,7 @@ class Supervisor {
   void end_hung();
   void bury_ended(WorkQueue& queue);
   void take_loss(FleetWorker& worker, const FleetWorker::End& end, WorkQueue& queue);
+  void set_aside(FleetWorker& worker, int times, const std::string& last);
   void decide_on_restart(FleetWorker& worker, const FleetWorker::End& end);
   void restart_due();
   void tick(WorkQueue& queue);

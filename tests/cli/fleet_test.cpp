@@ -196,6 +196,7 @@ TEST(FleetRun, RefusesWhatCanNotBe) {
       {{"--devices", "cuda:77"}, 3, "cuda:77"},
       {{"--merge", "nowhere", "--output", "merged"}, 2, "--merge"},
       {{"--attempts", "0"}, 2, "attempts"},
+      {{"--quantize", "fp8"}, 3, "fp8"},
       {{"--shard", "1/2", "--fresh"}, 2, "--fresh"},
   };
   for (const auto& each : cases) {
