@@ -66,14 +66,19 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
   return target;
 }
 
-FleetOptions fleet_options(const FleetRunOptions& options) {
-  const std::vector<std::string> devices = chosen_devices(options.devices);
+// Those of --devices, which are there and can have what is asked for.
+std::vector<std::string> fit_devices(const FleetRunOptions& options) {
+  std::vector<std::string> devices = chosen_devices(options.devices);
   for (const auto& device : devices)
     insist_on_quantization(quantization_of(options.quantize), device);
+  return devices;
+}
+
+FleetOptions fleet_options(const FleetRunOptions& options) {
   std::vector<std::string> command{fs::read_symlink("/proc/self/exe").string(), "fleet-worker"};
   if (options.progress == "json" && !options.quiet) command.push_back("--previews");
   return {
-      .devices = devices,
+      .devices = fit_devices(options),
       .command = std::move(command),
       .threads = options.threads,
       .hang_seconds = options.hang_seconds,
@@ -185,7 +190,7 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
   const std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
   if (options.dry_run && options.engine == "local") {
-    const auto devices = chosen_devices(options.devices);
+    const auto devices = fit_devices(options);
     for (const auto& run : runs) print_plan(run, options, devices);
     return ExitCode::done;
   }

@@ -22,13 +22,14 @@ LocalQueue::LocalQueue(RunFolder& folder, std::shared_ptr<const RunTarget> targe
 
 std::optional<Work> LocalQueue::take(const WorkerOffer& offer) {
   Work work{.run = target_};
-  if (const Item* suspect = offer.empty_handed ? take_suspect(offer) : nullptr) {
-    work.items.push_back(suspect);
-  } else if (Lane* lane = lane_for(offer)) {
+  if (Lane* lane = lane_for(offer)) {
     const int64_t count = how_many(offer, *lane);
     const auto end = lane->items.begin() + count;
     work.items.assign(lane->items.begin(), end);
     lane->items.erase(lane->items.begin(), end);
+  } else if (const Item* suspect = offer.empty_handed ? take_suspect(offer) : nullptr) {
+    // Last of all, so that what may end workers again keeps nothing else waiting.
+    work.items.push_back(suspect);
   }
   if (work.items.empty()) return std::nullopt;
   left_ -= std::ssize(work.items);

@@ -171,6 +171,8 @@ void Supervisor::take_loss(FleetWorker& worker, const FleetWorker::End& end, Wor
           : fmt::format("; {} item(s) that it had in hand are tried again", end.in_hand.size())));
   if (end.in_hand.empty()) return;
   const auto given_up = queue.lost(end.in_hand, end.loss);
+  // The items were at fault, then, if this worker can make others.
+  if (!given_up.empty() && worker.view().done > 0) worker.ends_in_row = 0;
   for (const Item* item : end.in_hand) {
     const auto gone = std::ranges::find(given_up, item, &GivenUp::item);
     if (gone != given_up.end()) {

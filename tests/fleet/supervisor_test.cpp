@@ -121,6 +121,17 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Fault,
                                          std::pair("hang", "no sign of life for 1 s")),
                          [](const auto& info) { return std::string(info.param.first); });
 
+TEST(Fleet, ManyBadItemsAtItsHeadKeepNothingElseWaiting) {
+  TemporaryFolder work;
+  std::string faults;
+  for (int i = 0; i < 12; ++i) faults += "segfault@" + std::to_string(i) + ",";
+  const auto result = run_fleet(work / "run", 40, "cpu", {{"BACKLOT_FAULT", faults}});
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  const Json totals = read_manifest(work / "run")["totals"];
+  EXPECT_EQ(totals["done"], 28);
+  EXPECT_EQ(totals["failed"], 12);
+}
+
 TEST(Fleet, AStoppedWorkerIsFoundAndItsItemsAreMadeElsewhere) {
   TemporaryFolder work;
   Process supervisor(fleet(work / "run", 300, "cpu,cpu"),
