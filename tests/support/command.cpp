@@ -68,6 +68,8 @@ bool Process::running() {
   return !reaped_;
 }
 
+std::string Process::errors() const { return contents(streams_ / "err"); }
+
 CommandResult Process::wait() {
   if (!reaped_) ::waitpid(pid_, &status_, 0);
   reaped_ = true;

@@ -31,8 +31,9 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void send(int signal) const;
-  bool running();        // without waiting
-  CommandResult wait();  // reaps; call once
+  bool running();              // without waiting
+  std::string errors() const;  // what it has written to standard error so far
+  CommandResult wait();        // reaps; call once
   pid_t pid() const { return pid_; }
 
  private:
