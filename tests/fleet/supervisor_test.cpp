@@ -69,12 +69,13 @@ TEST(Fleet, LosesNothingAndRepeatsNothingWhileWorkersAndSupervisorsAreKilled) {
     Process supervisor(fleet(run, items, "cpu,cpu", 1000));
     const size_t before = pictures_in(run);
     const int kills_here = 5 + static_cast<int>(random() % 10);
-    for (int kill = 0; kill < kills_here && supervisor.running(); ++kill) {
+    for (int kill = 0; kill < kills_here && supervisor.running();) {
       std::this_thread::sleep_for(std::chrono::microseconds(random() % 8000));
       const auto workers = children_of(supervisor.pid());
       if (workers.empty()) continue;
       ::kill(workers[random() % workers.size()], SIGKILL);
       ++worker_kills;
+      ++kill;
     }
     supervisor.send(SIGKILL);
     ++supervisor_kills;
