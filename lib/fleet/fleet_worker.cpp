@@ -253,7 +253,6 @@ std::optional<FleetWorker::End> FleetWorker::bury(WorkQueue& queue,
   End end;
   end.failure = failure_;
   end.was_ready = ready_;
-  end.asked = asked_;
   for (const auto& entry : in_hand_) end.in_hand.push_back(entry.second);
   std::ranges::sort(end.in_hand, {}, &Item::index);
   end.loss.worker = name();

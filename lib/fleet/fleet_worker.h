@@ -61,7 +61,7 @@ class FleetWorker {
     std::vector<const Item*> in_hand;  // not settled, and not given back either
     Loss loss;
     std::optional<WorkerFailure> failure;
-    bool was_ready = false, asked = false;
+    bool was_ready = false;
   };
   // What became of a process that has ended: listens to its last words and reads the end of its
   // journal, so that nothing that is on disk is made again.
