@@ -31,7 +31,7 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
   };
   field_option("--model", "model", "a diffusers folder or an SDXL checkpoint in safetensors");
   for (const auto& field : job_fields())
-    if (field.name != "prompt")
+    if (field.name != "prompt" && field.applies_to(Task::text_to_image))
       field_option(option_name(field), std::string(field.name), std::string(field.help));
   field_option("--preset", "preset", "a bundle of defaults, see jobspecs/presets.yaml");
   field_option("--name", "name", "the run folder's name");

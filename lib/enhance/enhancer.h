@@ -58,7 +58,7 @@ class Enhancer {
 
  private:
   struct Work;
-  void settle(Work& work, MadeText made);
+  void settle(Work& work, size_t request, uint64_t seed, MadeText made);
   const TokenCounter& counter(TextEncoder encoder);
 
   TextMaker& maker_;

@@ -112,7 +112,7 @@ class DocumentReader {
       if (key == "enhance")
         fail(mark, "the enhance stage is not available in this version",
              "remove it, or use a version of backlot that has it");
-      if (find_field(key))
+      if (const Field* field = find_field(key); field && field->applies_to(doc_.task))
         fail(mark, fmt::format("{} is a field of jobs", key),
              "move it under `defaults:` or into a job");
       fail(mark, fmt::format("unknown key {}", key.substr(0, 80)),

@@ -17,11 +17,16 @@ namespace {
 
 constexpr std::string_view long_prompt_choices[] = {"truncate", "chunk"};
 
+constexpr unsigned bit(Task task) { return 1u << static_cast<unsigned>(task); }
+constexpr unsigned texts = bit(Task::enhance);
+constexpr unsigned pictures_and_texts = bit(Task::text_to_image) | texts;
+
 constexpr Field fields[] = {
     {.name = "prompt",
      .kind = FieldKind::text,
      .help = "what to make; required",
-     .alternatives = true},
+     .alternatives = true,
+     .tasks = pictures_and_texts},
     {.name = "prompt_2",
      .kind = FieldKind::text,
      .help = "another prompt for the second text encoder",
@@ -40,14 +45,16 @@ constexpr Field fields[] = {
     {.name = "seed",
      .kind = FieldKind::seed,
      .help = "starts the item's random numbers",
-     .absent = "drawn once and recorded"},
+     .absent = "drawn once and recorded",
+     .tasks = pictures_and_texts},
     {.name = "count",
      .kind = FieldKind::integer,
      .help = "how many of each, with seeds seed, seed+1, …",
      .least = 1,
      .most = 1'000'000,
      .default_json = "1",
-     .parameter = false},
+     .parameter = false,
+     .tasks = pictures_and_texts},
     {.name = "steps",
      .kind = FieldKind::integer,
      .help = "denoising steps",
@@ -155,16 +162,80 @@ constexpr Field fields[] = {
      .kind = FieldKind::boolean,
      .help = "decode in overlapping tiles: less memory, slightly other pixels",
      .default_json = "false"},
+    {.name = "style",
+     .kind = FieldKind::style,
+     .help = "what a prompt is made into, see docs/enhance.md",
+     .default_json = "\"image-fast\"",
+     .tasks = texts},
+    {.name = "max_tokens",
+     .kind = FieldKind::integer,
+     .help = "tokens that the language model writes at most",
+     .least = 1,
+     .most = 32768,
+     .absent = "the style's",
+     .tasks = texts},
+    {.name = "temperature",
+     .kind = FieldKind::number,
+     .help = "how freely tokens are drawn; 0: always the likeliest",
+     .least = 0,
+     .most = 10,
+     .absent = "the style's",
+     .tasks = texts},
+    {.name = "top_k",
+     .kind = FieldKind::integer,
+     .help = "only the k likeliest tokens; 0: all",
+     .least = 0,
+     .most = 1'000'000,
+     .absent = "the style's",
+     .tasks = texts},
+    {.name = "top_p",
+     .kind = FieldKind::number,
+     .help = "only the likeliest tokens that together reach this probability",
+     .least = 0,
+     .most = 1,
+     .absent = "the style's",
+     .tasks = texts},
+    {.name = "min_p",
+     .kind = FieldKind::number,
+     .help = "only tokens at least this likely, as a part of the likeliest one's probability",
+     .least = 0,
+     .most = 1,
+     .absent = "the style's",
+     .tasks = texts},
+    {.name = "repetition_penalty",
+     .kind = FieldKind::number,
+     .help = "makes tokens that were there already less likely; 1: no",
+     .least = 0,
+     .most = 10,
+     .absent = "the style's",
+     .tasks = texts},
+    {.name = "retries",
+     .kind = FieldKind::integer,
+     .help = "further tries, each with another seed, after a text that is refused",
+     .least = 0,
+     .most = 100,
+     .absent = "the style's",
+     .tasks = texts},
 };
 
-constexpr std::string_view later_fields[] = {
-    "image",      "mask_image", "strength",           "loras",
-    "ip_adapter", "controlnet", "control_image",      "controlnet_conditioning_scale",
-    "frames",     "fps",        "guidance_scale_2",   "max_sequence_length",
-    "messages",   "max_tokens", "temperature",        "top_k",
-    "top_p",      "min_p",      "repetition_penalty", "stop",
-    "style",      "video",      "num_frames",         "from",
-    "to"};
+constexpr std::string_view later_fields[] = {"image",
+                                             "mask_image",
+                                             "strength",
+                                             "loras",
+                                             "ip_adapter",
+                                             "controlnet",
+                                             "control_image",
+                                             "controlnet_conditioning_scale",
+                                             "frames",
+                                             "fps",
+                                             "guidance_scale_2",
+                                             "max_sequence_length",
+                                             "messages",
+                                             "stop",
+                                             "video",
+                                             "num_frames",
+                                             "from",
+                                             "to"};
 
 [[noreturn]] void wrong_kind(const Field& field, const Json& value) {
   std::string shown = value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60);
@@ -268,6 +339,12 @@ Json check_folder(const Field& field, const Json& value) {
   return value;
 }
 
+Json check_style(const Field& field, const Json& value) {
+  const std::string text = check_text(field, value);
+  if (text.empty()) throw Problem{"is empty", "name a style such as cinematic, or leave it out"};
+  return value;
+}
+
 Json check_sampler(const Field& field, const Json& value) {
   if (!value.is_object() && !value.is_string()) wrong_kind(field, value);
   try {
@@ -314,6 +391,8 @@ Json check_field(const Field& field, const Json& value) {
       return check_size(field, value);
     case FieldKind::folder:
       return check_folder(field, value);
+    case FieldKind::style:
+      return check_style(field, value);
     case FieldKind::scheduler:
       return check_sampler(field, value);
     case FieldKind::boolean:
@@ -330,6 +409,7 @@ Json field_from_text(const Field& field, std::string_view text) {
     case FieldKind::word:
     case FieldKind::choice:
     case FieldKind::folder:
+    case FieldKind::style:
       return std::string(text);
     case FieldKind::size:
     case FieldKind::scheduler: {
@@ -363,6 +443,8 @@ std::string describe_kind(const Field& field) {
       return fmt::format("two whole numbers in brackets, each {} to {}", field.least, field.most);
     case FieldKind::folder:
       return "a folder's path";
+    case FieldKind::style:
+      return "a style's name, or a path to a .yaml file";
     case FieldKind::scheduler:
       return "a sampler's name, or a mapping with _class_name";
     case FieldKind::integer:

@@ -23,6 +23,7 @@ enum class FieldKind {
   seed,       // 0 to 2^64 - 1
   size,       // [height, width], each least to most
   folder,     // a path; relative to the spec
+  style,      // a style's name, or a path relative to the spec
   scheduler,  // a name, or a mapping with _class_name
 };
 

@@ -95,7 +95,7 @@ class Planner {
   Json parameters(const FieldValues& fields, const ModelFacts& model) const {
     Json out = Json::object();
     for (const auto& field : job_fields()) {
-      if (!field.parameter) continue;
+      if (!field.parameter || !field.applies_to(document_.task)) continue;
       const auto* value = fields.find(&field);
       if (field.name == "seed")
         out["seed"] = nullptr;

@@ -22,7 +22,9 @@ std::string shown_path(const std::string& written) {
 }
 
 Json shown(const FieldValue& value) {
-  const bool path = value.field->kind == FieldKind::folder && value.value.is_string();
+  const bool path =
+      (value.field->kind == FieldKind::folder || value.field->kind == FieldKind::style) &&
+      value.value.is_string();
   return path ? Json(shown_path(value.value)) : value.value;
 }
 

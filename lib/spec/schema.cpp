@@ -12,6 +12,7 @@ Json type_of(const Field& field) {
     case FieldKind::word:
       return {{"type", "string"}, {"pattern", "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$"}};
     case FieldKind::folder:
+    case FieldKind::style:
       return {{"type", "string"}, {"minLength", 1}};
     case FieldKind::choice:
       return {{"enum", field.choices}};
@@ -113,8 +114,10 @@ Json spec_schema() {
 std::string field_table() {
   std::string out = "| field | what it is | values | default |\n|---|---|---|---|\n";
   for (const auto& field : job_fields())
-    out += fmt::format("| `{}` | {} | {}{} | {} |\n", field.name, field.help, describe_kind(field),
-                       field.alternatives ? ", with alternatives" : "", default_of(field));
+    out += fmt::format("| `{}` | {}{} | {}{} | {} |\n", field.name,
+                       field.applies_to(Task::text_to_image) ? "" : "texts: ", field.help,
+                       describe_kind(field), field.alternatives ? ", with alternatives" : "",
+                       default_of(field));
   return out;
 }
 

@@ -25,6 +25,9 @@ struct TextSampling {
   bool operator==(const TextSampling&) const = default;
 };
 
+// Sets the member that the job field of that name stands for; `value` is checked.
+void set_sampling(TextSampling& sampling, std::string_view field, const Json& value);
+
 // What a text encoder takes. `clip` is counted exactly; `umt5` is estimated, on the safe side.
 enum class TextEncoder { clip, umt5 };
 
