@@ -83,7 +83,7 @@ bool changes_european_language(std::u32string_view prompt, std::u32string_view t
   const Scores before = score(prompt), after = score(text);
   const size_t was = best(before), is = best(after);
   if (was == is || before[was] < enough_to_tell || after[is] < enough_of_a_text) return false;
-  return before[is] < before[was] / 2 && after[was] < after[is] / 2;
+  return before[is] < before[was] * 0.85 && after[was] < after[is] / 2;
 }
 
 // Letters by script; Han and kana, which say more each, count threefold. Kana are also counted by

@@ -15,9 +15,9 @@ namespace {
 
 // Ways into an answer, in the languages that models answer in.
 const std::string opening =
-    R"((?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|here(?:'s|’s| is| are)|)"
-    R"(below is|this is (?:a|an|the|my|your)|voici|bien sûr|natürlich|gerne|hier ist|hier sind|)"
-    R"(claro|por supuesto|aquí|ecco|certo|aqui está|好的|当然|以下是|这是|はい|以下は|こちら))";
+    R"((?:(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|here(?:'s|’s| is| are)|)"
+    R"(below is|this is (?:a|an|the|my|your)|voici|bien sûr|natürlich|gerne|hier ist|hier sind|claro|)"
+    R"(por supuesto|aquí está|ecco|certo|aqui está)\b|好的|当然|以下是|这是|はい|以下は|こちら))";
 
 // The words of labels before a text.
 const std::string label =
@@ -119,14 +119,14 @@ int64_t words_in(std::string_view text) { return count_words(decode_utf8(text));
 bool announces(const std::string& paragraph) {
   constexpr int64_t most_words = 30;
   if (words_in(paragraph) > most_words) return false;
-  return match(paragraph, R"(\A["“*_]*)" + opening + R"(\b?.*[:：!！.。][*_]*\z)") ||
+  return match(paragraph, R"(\A["“*_]*)" + opening + R"(.*[:：!！.。][*_]*\z)") ||
          match(paragraph, R"(\A["“*_]*)" + label + R"(["”*_]*\s*[:：]?[*_]*\z)");
 }
 
 void remove_lead(std::string& text) {
   text = without(text, R"(\*\*|__|`)");
   // "Sure! Here is a prompt for you: "
-  remove_front(text, R"(\A["“]?)" + opening + R"(\b?[^:：.!]{0,40}[!.]?[^:：.!\n]{0,120}[:：]\s*)");
+  remove_front(text, R"(\A["“]?)" + opening + R"([^:：.!]{0,40}[!.]?[^:：.!\n]{0,120}[:：]\s*)");
   remove_front(text,
                R"(\A(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|natürlich|)"
                R"(gerne|bien sûr|claro|certo|好的|当然)[!,.！，。]\s*)");
