@@ -395,7 +395,7 @@ void BatchMaker::write(FinishedPicture finished) {
   progress_.writing(item);
   const Json record{
       {"id", item.id},
-      {"parameters", item.parameters},
+      {"parameters", rendered_parameters(item)},
       {"model",
        {{"path", item.model.filename().string()}, {"fingerprint", item.model_fingerprint}}},
       {"dtype", finished.attempt.dtype},

@@ -14,9 +14,9 @@
 namespace backlot {
 namespace {
 
-constexpr std::string_view top_keys[] = {"version", "name",     "task", "model",
-                                         "preset",  "defaults", "jobs", "output"};
-constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from"};
+constexpr std::string_view top_keys[] = {"version",  "name", "task",   "model",  "preset",
+                                         "defaults", "jobs", "output", "enhance"};
+constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from", "enhance"};
 constexpr std::string_view output_keys[] = {"dir",     "format",   "name", "max_bytes",
                                             "quality", "metadata", "quota"};
 constexpr std::string_view formats[] = {"png", "jpeg", "webp"};
@@ -53,6 +53,8 @@ class DocumentReader {
       for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
     }
     if (const auto* output = present(root, "output")) read_output(output->value);
+    if (const auto* enhance = present(root, "enhance"))
+      doc_.enhance = read_enhance_stage(enhance->value, {}, doc_.sources);
     read_jobs(root);
     return std::move(doc_);
   }
@@ -109,9 +111,6 @@ class DocumentReader {
   void check_top_keys(const Value& root) const {
     for (const auto& [key, mark, value] : root.entries()) {
       if (std::ranges::count(top_keys, key)) continue;
-      if (key == "enhance")
-        fail(mark, "the enhance stage is not available in this version",
-             "remove it, or use a version of backlot that has it");
       if (const Field* field = find_field(key); field && field->applies_to(doc_.task))
         fail(mark, fmt::format("{} is a field of jobs", key),
              "move it under `defaults:` or into a job");
@@ -242,7 +241,7 @@ class DocumentReader {
              value.is_text() ? fmt::format("write `- prompt: {}`",
                                            value.scalar().get<std::string>().substr(0, 60))
                              : "write `- prompt: …`");
-    Job job{.id = fmt::format("job-{}", number), .mark = value.mark()};
+    Job job{.id = fmt::format("job-{}", number), .mark = value.mark(), .enhance = doc_.enhance};
     const Value::Entry *matrix = nullptr, *table = nullptr;
     for (const auto& entry : value.entries()) {
       if (entry.key == "id")
@@ -253,6 +252,8 @@ class DocumentReader {
         read_expand(entry, job);
       else if (entry.key == "prompts_from")
         table = &entry;
+      else if (entry.key == "enhance")
+        read_job_enhance(entry.value, job);
       else if (std::ranges::count(top_keys, entry.key))
         fail(entry.mark, fmt::format("{} belongs to the whole spec, not to a job", entry.key),
              "move it to the top");
@@ -262,6 +263,13 @@ class DocumentReader {
     if (table && !table->value.is_null()) read_table(*table, job);
     if (matrix && !matrix->value.is_null()) read_matrix(*matrix, job);
     return job;
+  }
+
+  // null or false: this job's prompts are taken as they are.
+  void read_job_enhance(const Value& value, Job& job) const {
+    job.enhance.reset();
+    if (value.is_null() || (value.is_scalar() && value.scalar() == Json(false))) return;
+    job.enhance = read_enhance_stage(value, doc_.enhance.value_or(EnhanceStage{}), doc_.sources);
   }
 
   void read_id(const Value::Entry& entry, Job& job) const {

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/json.h"
+#include "spec/style.h"
 
 namespace backlot {
 
@@ -35,6 +37,26 @@ struct Item {
   Json parameters;     // every field resolved, defaults filled in, names as in the spec; files
                        // (image, vae, loras…) stand as {"path": name, "sha256": …}
   std::string output;  // path relative to the run folder, e.g. "images/00000-a-red-apple-7.png"
+  // With an enhance stage: which of Plan::texts the prompt becomes, and that text once it is made.
+  // What is rendered is the text; `parameters` keep the prompt as it was given.
+  std::string text_id;
+  std::optional<std::string> enhanced_prompt;
+};
+
+// What is rendered: `parameters` with the enhanced prompt in the prompt's place. The original is
+// then in "enhance". Reading that again needs no language model.
+Json rendered_parameters(const Item& item);
+
+// A text that a language model is to make before the items that use it.
+struct PlannedText {
+  std::string id;  // item_id() as for an item of the task enhance
+  std::string prompt;
+  std::filesystem::path model;  // absolute
+  std::string model_fingerprint;
+  std::shared_ptr<const Style> style;
+  TextSampling sampling;
+  int64_t retries = 0;
+  uint64_t seed = 0;
 };
 
 // "text-to-image", …
@@ -52,7 +74,8 @@ struct Plan {
   // with the same base seed, it gives the same items.
   Json spec;
   OutputSettings output;
-  std::vector<Item> items;  // their ids and outputs are distinct
+  std::vector<Item> items;         // their ids and outputs are distinct
+  std::vector<PlannedText> texts;  // their ids are distinct; in the order of first use
 };
 
 }  // namespace backlot

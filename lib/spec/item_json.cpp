@@ -10,7 +10,9 @@ Json to_json(const Item& item) {
           {"fingerprint", item.model_fingerprint},
           {"vae", item.vae ? Json(item.vae->string()) : Json()},
           {"parameters", item.parameters},
-          {"output", item.output}};
+          {"output", item.output},
+          {"text", item.text_id.empty() ? Json() : Json(item.text_id)},
+          {"enhanced_prompt", item.enhanced_prompt ? Json(*item.enhanced_prompt) : Json()}};
 }
 
 Item item_from_json(const Json& json) {
@@ -22,6 +24,9 @@ Item item_from_json(const Json& json) {
             .parameters = json.at("parameters"),
             .output = json.at("output")};
   if (const Json& vae = json.at("vae"); !vae.is_null()) item.vae = vae.get<std::string>();
+  if (const Json text = json.value("text", Json()); !text.is_null()) item.text_id = text;
+  if (const Json text = json.value("enhanced_prompt", Json()); !text.is_null())
+    item.enhanced_prompt = text.get<std::string>();
   return item;
 }
 

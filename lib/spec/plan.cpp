@@ -8,6 +8,7 @@
 #include "base/sha256.h"
 #include "spec/expansion.h"
 #include "spec/output_names.h"
+#include "spec/planned_texts.h"
 #include "spec/resolve.h"
 #include "spec/spec.h"
 
@@ -21,15 +22,17 @@ class Planner {
       : document_(document),
         context_(context),
         model_(find_model(document, document.model, document.model_mark)),
-        names_(document.output.name, document.name, extension(document.output.format)) {}
+        names_(document.output.name, document.name, extension(document.output.format)),
+        texts_(document, context) {}
 
-  std::vector<Item> items() {
+  void fill(Plan& plan) {
     items_.reserve(count_items(document_));
     for_each_expansion(document_, [&](const Job& job, const Expansion& expansion) {
       for (uint64_t i = 0; i < expansion.combinations(); ++i)
         add_combination(job, expansion.combination(i), expansion.count());
     });
-    return std::move(items_);
+    plan.items = std::move(items_);
+    plan.texts = texts_.take();
   }
 
  private:
@@ -82,7 +85,14 @@ class Planner {
       item.parameters["vae"] = vae.record;
     }
 
-    const auto* seed = given("seed");
+    const int64_t variants = job.enhance ? job.enhance->variants : 1;
+    for (int64_t variant = 0; variant < variants; ++variant) {
+      if (job.enhance) texts_.add(*job.enhance, variant, item);
+      add_seeds(job, item, given("seed"), count);
+    }
+  }
+
+  void add_seeds(const Job& job, const Item& item, const FieldValue* seed, uint64_t count) {
     const uint64_t first = seed ? seed->value.get<uint64_t>() : drawn_seed(item.parameters);
     if (first + (count - 1) < first)
       document_.sources.fail(seed->mark,
@@ -154,6 +164,7 @@ class Planner {
   const PlanContext& context_;
   fs::path model_;
   OutputNames names_;
+  PlannedTexts texts_;
   std::vector<Item> items_;
   std::map<std::optional<std::string>, ModelFacts> facts_;
   std::map<std::string, Vae> vaes_;  // by what the spec wrote
@@ -179,7 +190,8 @@ std::string item_id(Task task, const Json& parameters, std::string_view model_fi
 uint64_t count_items(const SpecDocument& document) {
   uint64_t total = 0;
   for_each_expansion(document, [&](const Job& job, const Expansion& expansion) {
-    total = saturating_sum(total, expansion.size());
+    const auto variants = static_cast<uint64_t>(job.enhance ? job.enhance->variants : 1);
+    total = saturating_sum(total, saturating_product(expansion.size(), variants));
     if (total > max_items)
       document.sources.fail(
           job.mark,
@@ -202,7 +214,7 @@ Plan make_plan(const SpecDocument& document, const PlanContext& context) {
       fs::absolute(context.output ? *context.output : fs::path(document.output_dir) / document.name)
           .lexically_normal();
   plan.spec = resolved_spec(document);
-  plan.items = Planner(document, context).items();
+  Planner(document, context).fill(plan);
   return plan;
 }
 

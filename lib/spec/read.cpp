@@ -147,7 +147,7 @@ SpecDocument quick_spec(const Json& fields, const std::vector<std::string>& prom
                         const std::vector<std::string>& sets) {
   Sources sources;
   const Mark whole{sources.add("command line")};
-  constexpr std::string_view spec_keys[] = {"model", "name", "task", "preset", "output"};
+  constexpr std::string_view spec_keys[] = {"model", "name", "task", "preset", "output", "enhance"};
   constexpr std::string_view job_keys[] = {"prompts_from", "matrix", "expand"};
   Value::Map top, defaults, job;
   for (const auto& [key, given] : fields.items()) {

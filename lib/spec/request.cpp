@@ -19,11 +19,22 @@ void read(const Json& parameters, const char* name, std::optional<T>& into) {
 
 }  // namespace
 
+Json rendered_parameters(const Item& item) {
+  Json out = item.parameters;
+  if (!item.enhanced_prompt) return out;
+  out["enhance"]["prompt"] = out["prompt"];
+  out["prompt"] = *item.enhanced_prompt;
+  return out;
+}
+
 ImageRequest image_request(const Item& item) {
   const Json& p = item.parameters;
+  if (!item.text_id.empty() && !item.enhanced_prompt)
+    throw ItemError(item.output, "its prompt has not been enhanced yet", "run its spec again");
   ImageRequest request;
   try {
-    request.prompt = p.at("prompt").get<std::string>();
+    request.prompt =
+        item.enhanced_prompt ? *item.enhanced_prompt : p.at("prompt").get<std::string>();
     read(p, "prompt_2", request.prompt_2);
     read(p, "negative_prompt", request.negative_prompt);
     read(p, "negative_prompt_2", request.negative_prompt_2);

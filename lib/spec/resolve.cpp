@@ -33,6 +33,16 @@ void put(Json& out, const FieldValues& fields) {
     if (const auto* value = fields.find(&field)) out[std::string(field.name)] = shown(*value);
 }
 
+Json resolved_enhance(const EnhanceStage& stage) {
+  Json out = {{"model", shown_path(stage.model)},
+              {"style", shown_path(stage.style)},
+              {"variants", stage.variants},
+              {"seed", stage.seed}};
+  put(out, stage.fields);
+  return out;
+}
+
+// Each job says its own, so that the resolved spec has no stage at its top.
 Json resolved_job(const Job& job) {
   Json out = Json::object();
   if (job.named) out["id"] = job.id;
@@ -44,6 +54,7 @@ Json resolved_job(const Job& job) {
     out["matrix"][std::string(axis.field->name)] = std::move(values);
   }
   if (job.zip) out["expand"] = "zip";
+  if (job.enhance) out["enhance"] = resolved_enhance(*job.enhance);
   return out;
 }
 

@@ -74,6 +74,15 @@ Json output_schema() {
        {"quota", size_schema()}});
 }
 
+Json enhance_schema() {
+  Json properties = {{"model", {{"type", "string"}, {"minLength", 1}}},
+                     {"variants", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1000}}}};
+  for (const char* name : {"style", "seed", "max_tokens", "temperature", "top_k", "top_p", "min_p",
+                           "repetition_penalty", "retries"})
+    properties[name] = {{"$ref", std::string("#/$defs/") + name}};
+  return object_of(std::move(properties));
+}
+
 std::string default_of(const Field& field) {
   if (!field.default_json.empty()) return fmt::format("`{}`", field.default_json);
   return std::string(field.absent);
@@ -93,7 +102,8 @@ Json spec_schema() {
   Json job = {{"id", {{"type", "string"}, {"minLength", 1}, {"maxLength", 1000}}},
               {"prompts_from", {{"type", "string"}, {"pattern", "\\.(txt|csv|jsonl)$"}}},
               {"matrix", object_of(axes)},
-              {"expand", {{"enum", {"product", "zip"}}, {"default", "product"}}}};
+              {"expand", {{"enum", {"product", "zip"}}, {"default", "product"}}},
+              {"enhance", {{"anyOf", {enhance_schema(), {{"enum", {nullptr, false}}}}}}}};
   job.update(defaults);
   Json spec = object_of({{"version", {{"const", 1}}},
                          {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
@@ -102,7 +112,8 @@ Json spec_schema() {
                          {"preset", {{"type", "string"}}},
                          {"defaults", object_of(defaults)},
                          {"jobs", {{"type", "array"}, {"items", object_of(job)}, {"minItems", 1}}},
-                         {"output", output_schema()}});
+                         {"output", output_schema()},
+                         {"enhance", enhance_schema()}});
   Json out = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
               {"title", "backlot job spec"}};
   out.update(spec);

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "engine/engine.h"
+#include "spec/enhance_stage.h"
 #include "spec/field_values.h"
 #include "spec/item.h"
 #include "spec/rows.h"
@@ -35,6 +36,7 @@ struct Job {
   Mark expand_mark;
   std::optional<std::string> prompts_from;  // as written
   std::vector<Row> rows;                    // what that file holds
+  std::optional<EnhanceStage> enhance;      // the spec's with the job's laid over it
 };
 
 // A spec, parsed and validated as far as that goes without looking at models.
@@ -48,7 +50,8 @@ struct SpecDocument {
   Mark model_mark;
   FieldValues defaults;  // the preset's, overlaid with the spec's own
   std::vector<Job> jobs;
-  std::string output_dir = "out";  // relative to the current folder
+  std::optional<EnhanceStage> enhance;  // of jobs that say nothing else
+  std::string output_dir = "out";       // relative to the current folder
   OutputSettings output;
 };
 
@@ -78,6 +81,9 @@ struct PlanContext {
   std::function<ModelFacts(const std::filesystem::path& model,
                            const std::optional<std::string>& variant)>
       model_facts;
+  // The fingerprint of a language model; called once for each in the plan, with an absolute path.
+  // Without it a spec with an enhance stage is refused.
+  std::function<std::string(const std::filesystem::path& model)> language_model = {};
   uint64_t base_seed = 0;                       // decides the seeds of items that have none
   std::optional<std::filesystem::path> output;  // the run folder itself, if not OUTPUT.DIR/NAME
 };
@@ -87,11 +93,11 @@ struct PlanContext {
 uint64_t count_items(const SpecDocument& document);
 
 // Expands the spec, in the order: jobs; rows of their tables; alternatives in prompts, then the
-// matrix (the last axis varies fastest); count. A seed that nobody gave is derived from base_seed,
-// the item's parameters and how many like it came before, below 2^31, so that the same spec and
-// base_seed give the same plan.
-// Throws SpecError: too many items, an item without a prompt, two items that are the same;
-// LoadError if the model's or a VAE's folder is not there; and what `model_facts` throws.
+// matrix (the last axis varies fastest); variants of the enhance stage; count. A seed that nobody
+// gave is derived from base_seed, the item's parameters and how many like it came before, below
+// 2^31, so that the same spec and base_seed give the same plan. Throws SpecError: too many items,
+// an item without a prompt, two items that are the same; LoadError if the model's or a VAE's folder
+// is not there; and what `model_facts` throws.
 Plan make_plan(const SpecDocument& document, const PlanContext& context);
 
 // What the engine is asked for. Throws ItemError if the parameters are none that make_plan makes.

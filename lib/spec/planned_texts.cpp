@@ -1,0 +1,76 @@
+#include "spec/planned_texts.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "spec/resolve.h"
+
+namespace backlot {
+namespace {
+
+Json sampling_json(const TextSampling& sampling) {
+  return {{"max_tokens", sampling.max_tokens}, {"temperature", sampling.temperature},
+          {"top_k", sampling.top_k},           {"top_p", sampling.top_p},
+          {"min_p", sampling.min_p},           {"repetition_penalty", sampling.repetition_penalty}};
+}
+
+std::string name_of(const fs::path& path) {
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+}  // namespace
+
+const PlannedTexts::Model& PlannedTexts::model(const EnhanceStage& stage) {
+  const auto found = models_.find(stage.model);
+  if (found != models_.end()) return found->second;
+  if (!context_.language_model)
+    document_.sources.fail(stage.mark, "the enhance stage is not available here",
+                           "use backlot generate, or remove it");
+  const fs::path path = find_model(document_, stage.model, stage.model_mark);
+  return models_.emplace(stage.model, Model{path, context_.language_model(path)}).first->second;
+}
+
+std::shared_ptr<const Style> PlannedTexts::style(const EnhanceStage& stage) {
+  auto& style = styles_[stage.style];
+  if (!style) {
+    Sources sources = document_.sources;  // a style's file is one more
+    style = std::make_shared<const Style>(
+        load_style(stage.style, stage.style_mark, document_.folder, sources));
+  }
+  return style;
+}
+
+void PlannedTexts::add(const EnhanceStage& stage, int64_t variant, Item& item) {
+  const Model& from = model(stage);
+  PlannedText text;
+  text.style = style(stage);
+  text.prompt = item.parameters.at("prompt").get<std::string>();
+  text.model = from.path;
+  text.model_fingerprint = from.fingerprint;
+  text.sampling = text.style->sampling;
+  text.retries = text.style->retries;
+  text.seed = stage.seed + static_cast<uint64_t>(variant);
+  for (const auto& value : stage.fields) {
+    if (value.value.is_null()) continue;  // the style's
+    if (value.field->name == "retries")
+      text.retries = value.value;
+    else
+      set_sampling(text.sampling, value.field->name, value.value);
+  }
+  if (stage.variants > 1 && text.sampling.temperature == 0)
+    document_.sources.fail(stage.mark, "with a temperature of 0 all variants are the same",
+                           "give a temperature above 0, or variants: 1");
+  Json how = {{"style", {{"path", text.style->name}, {"sha256", text.style->sha256}}},
+              {"seed", text.seed}};
+  how.update(sampling_json(text.sampling));
+  how["retries"] = text.retries;
+  Json parameters = {{"prompt", text.prompt}};
+  parameters.update(how);
+  text.id = item_id(Task::enhance, parameters, from.fingerprint);
+  item.parameters["enhance"] = {
+      {"model", {{"path", name_of(from.path)}, {"fingerprint", from.fingerprint}}}};
+  item.parameters["enhance"].update(how);
+  item.text_id = text.id;
+  if (ids_.insert(text.id).second) texts_.push_back(std::move(text));
+}
+
+}  // namespace backlot
