@@ -43,17 +43,37 @@ double distinct_share(const Words& words, size_t length) {
   return static_cast<double>(distinct.size()) / static_cast<double>(all);
 }
 
+bool is_dense_text(const Words& words) {
+  return !words.empty() && is_dense(script_of(words[words.size() / 2].front()));
+}
+
 bool repeats_itself(std::u32string_view text) {
   const Words words = words_of(text);
-  if (words.empty()) return false;
   // Characters repeat more often than words.
-  const bool dense = is_dense(script_of(words[words.size() / 2].front()));
+  const bool dense = is_dense_text(words);
   for (size_t i = 0; !dense && i + 2 < words.size(); ++i)
     if (words[i] == words[i + 1] && words[i] == words[i + 2]) return true;
   constexpr size_t enough_for_shares = 20;
   constexpr double least_share = 0.75;
   return most_repeated(words, dense ? 6 : 4) > 2 ||
          (words.size() >= enough_for_shares && distinct_share(words, dense ? 5 : 3) < least_share);
+}
+
+// Nothing is said twice in the same words.
+bool says_all_once(std::u32string_view text) {
+  const Words words = words_of(text);
+  return most_repeated(words, is_dense_text(words) ? 6 : 3) <= 1 && !repeats_itself(text);
+}
+
+// Small models begin well and then go round in circles: the text up to there. A long text may say
+// a thing twice.
+std::string without_loop(const std::string& text, int64_t min_words) {
+  constexpr int64_t long_text = 80;
+  const std::u32string letters = decode_utf8(text);
+  const bool loops = repeats_itself(letters);
+  if (!loops && (count_words(letters) > long_text || says_all_once(letters))) return text;
+  const std::string kept = longest_beginning(text, min_words, says_all_once);
+  return kept.empty() && !loops ? text : kept;
 }
 
 }  // namespace
@@ -63,9 +83,11 @@ Verdict check_text(std::string_view made, std::string_view prompt, const TextLim
   const auto refused = [](std::string reason) { return Verdict{"", std::move(reason)}; };
   auto [text, reason] = mend(made, limits.min_words);
   if (!reason.empty()) return refused(std::move(reason));
-  // Before anything is cut away: what repeats itself to the end has lost the thread.
-  if (repeats_itself(decode_utf8(text))) return refused("repeats itself");
-  if (cut_off) {
+  if (text.empty()) return refused("is empty");
+  const size_t whole = text.size();
+  text = without_loop(text, limits.min_words);
+  if (text.empty()) return refused("repeats itself");
+  if (cut_off && text.size() == whole) {
     text = without_unfinished_end(text, limits.min_words);
     if (text.empty()) return refused("has no end within its tokens");
   }

@@ -24,7 +24,8 @@ struct Verdict {
 
 // Mended: escape sequences and control characters, the model's special tokens, a thinking part, a
 // leading "Sure! Here is …:" or "Prompt:", quotes around all of it, Markdown marks, remarks after
-// it, the unfinished sentence of a text that was `cut_off`, and what exceeds the limits (cut at a
+// it, the unfinished sentence of a text that was `cut_off`, the circles
+// in which small models end, and what exceeds the limits (cut at a
 // sentence's end, else at a comma, else between words).
 // Refused: too short, several paragraphs, a list, a refusal, talk about the task, words that
 // repeat, another language than the prompt's, a text without half of the prompt's content words

@@ -102,6 +102,19 @@ std::string without_unfinished_end(const std::string& text, int64_t min_words) {
   return "";
 }
 
+std::string longest_beginning(const std::string& text, int64_t min_words,
+                              const std::function<bool(std::u32string_view)>& good) {
+  const std::u32string letters = decode_utf8(text);
+  for (size_t at = letters.size(); at > 0; --at) {
+    const bool sentence = ends_there(letters, at, End::sentence);
+    if (!sentence && !ends_there(letters, at, End::clause)) continue;
+    const std::u32string kept = sentence ? first(letters, at) : without_pause(first(letters, at));
+    if (count_words(kept) < min_words) return "";
+    if (good(kept)) return encode_utf8(kept);
+  }
+  return "";
+}
+
 std::string cut_to_limits(const std::string& text, const TextLimits& limits,
                           const TokenCounter& count_tokens) {
   const std::u32string letters = decode_utf8(text);

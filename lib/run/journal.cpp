@@ -187,6 +187,8 @@ void read_file_into(JournalContents& contents, const RootedFolder& root, const s
                       return contents.records.push_back(std::move(*record));
                     if (auto engine = engine_from_json(json))
                       return contents.engines.push_back(std::move(*engine));
+                    if (auto text = text_from_json(json))
+                      return contents.texts.push_back(std::move(*text));
                   }
                   ++contents.unreadable_lines;
                 });

@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "run/rooted_folder.h"
+#include "run/text_record.h"
 
 namespace backlot {
 
@@ -77,6 +78,7 @@ std::optional<EngineRecord> engine_from_json(const Json& line);
 struct JournalContents {
   std::vector<Record> records;  // in the order of writing, journal by journal
   std::vector<EngineRecord> engines;
+  std::vector<TextRecord> texts;
   int64_t unreadable_lines =
       0;  // not JSON, or nothing that backlot writes; a torn end isn't counted
 };

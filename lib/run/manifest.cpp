@@ -62,6 +62,16 @@ Json head_json(const ManifestView& view) {
           {"spec", view.plan.spec}};
 }
 
+// What an enhance stage made of the item's prompt.
+void add_text(Json& out, const Item& item, const TextRecords& texts) {
+  if (item.text_id.empty()) return;
+  const auto found = texts.find(item.text_id);
+  const bool made = found != texts.end();
+  out["prompt"] = item.parameters.at("prompt");
+  out["enhanced_prompt"] = made ? Json(found->second.text) : Json();
+  out["enhancement"] = made ? enhancement_json(found->second) : Json();
+}
+
 Json item_json(const Item& item, const Record& record, const std::string& fingerprint) {
   const bool done = record.status == ItemStatus::done;
   const bool tried = record.status != ItemStatus::pending;
@@ -118,6 +128,12 @@ Totals& Totals::operator+=(const Totals& other) {
   return *this;
 }
 
+TextRecords texts_by_id(std::span<const TextRecord> texts) {
+  TextRecords out;
+  for (const auto& text : texts) out.insert_or_assign(text.id, text);
+  return out;
+}
+
 Totals totals_of(std::span<const Record> records) {
   Totals totals;
   for (const auto& record : records) totals.add(record);
@@ -135,7 +151,9 @@ void write_manifest(const RootedFolder& root, const ManifestView& view) {
   for (size_t i = 0; i < view.records.size(); ++i) {
     const Item& item = view.plan.items[i];
     out.write(i ? ",\n    " : "\n    ");
-    out.write(dump(item_json(item, view.records[i], fingerprints[item.model.string()])));
+    Json json = item_json(item, view.records[i], fingerprints[item.model.string()]);
+    add_text(json, item, view.texts);
+    out.write(dump(json));
   }
   out.write("\n  ]\n}\n");
   out.commit();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "run/journal.h"
@@ -37,11 +38,15 @@ struct Totals {
   Totals& operator+=(const Totals& other);
 };
 
+using TextRecords = std::unordered_map<std::string, TextRecord>;  // by id
+TextRecords texts_by_id(std::span<const TextRecord> texts);       // the last of one id counts
+
 struct ManifestView {
   const Plan& plan;
   const RunInfo& info;
   std::span<const Record> records;  // one per item of the plan, in its order
   std::span<const EngineRecord> engines;
+  const TextRecords& texts;
   std::span<const std::string> leftover;
   std::string started;  // when the run folder was made
 };

@@ -101,6 +101,9 @@ class Merge {
       engines.insert(engines.end(), source->contents.engines.begin(),
                      source->contents.engines.end());
     target_.import_records({}, engines);
+    for (const auto& source : sources_)
+      for (const auto& text : source->contents.texts)
+        if (!target_.text(text.id)) target_.record_text(text);
     std::vector<const Item*> batch;
     for (const auto& item : plan_.items) {
       if (target_.record_of(item).status == ItemStatus::done) continue;

@@ -107,6 +107,8 @@ std::string cache_key(const Item& item, const OutputSettings& output, const Made
   if (output.format == "jpeg" || output.format == "webp") parts["quality"] = output.quality;
   // A picture's metadata say what its model is called, and nothing else does.
   if (output.metadata) parts["model"] = item.model.filename().string();
+  // The id decides a text as it decides a picture: but for rounding, of which one word may hang.
+  if (item.enhanced_prompt) parts["enhanced_prompt"] = *item.enhanced_prompt;
   return sha256_hex(canonical_json(parts));
 }
 

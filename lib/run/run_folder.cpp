@@ -92,6 +92,7 @@ struct RunFolder::State {
   Totals own, others;           // of them
   std::vector<bool> settled;    // done, or failed since open()
   std::vector<EngineRecord> engines;
+  TextRecords texts;
   std::unordered_map<std::string_view, size_t> place_of;  // by id
   PrivatePaths private_paths;
   Stopwatch since_manifest;
@@ -131,6 +132,7 @@ void RunFolder::State::prepare() {
   found.findings.renamed += findings.renamed;
   findings = std::move(found.findings);
   engines = std::move(contents.engines);
+  texts = texts_by_id(contents.texts);
   records = std::move(found.records);
   for (size_t i = 0; i < records.size(); ++i) {
     (owns(plan.items[i]) ? own : others).add(records[i]);
@@ -177,6 +179,7 @@ void RunFolder::State::read_other_shards() {
     if (const Item& item = plan.items[i]; !owns(item))
       put(i, last_known(item, histories.of(item.id)));
   for (const auto& engine : contents.engines) add_engine(engine);
+  for (const auto& text : contents.texts) texts.try_emplace(text.id, text);
 }
 
 void RunFolder::State::write_manifest_alone() {
@@ -186,6 +189,7 @@ void RunFolder::State::write_manifest_alone() {
                                  .info = info,
                                  .records = records,
                                  .engines = engines,
+                                 .texts = texts,
                                  .leftover = findings.leftover,
                                  .started = identity.created});
   root.write_durably("metrics.prom",
@@ -306,6 +310,20 @@ void RunFolder::record_engine(const EngineRecord& engine) {
   if (!engines.empty() && engines.back() == engine) return;
   state_->journal->append(to_json(engine));
   engines.push_back(engine);
+}
+
+std::optional<TextRecord> RunFolder::text(std::string_view id) const {
+  const std::lock_guard guard(state_->mutex);
+  const auto found = state_->texts.find(std::string(id));
+  return found == state_->texts.end() ? std::nullopt : std::optional(found->second);
+}
+
+void RunFolder::record_text(TextRecord record) {
+  const std::lock_guard guard(state_->mutex);
+  record.note = state_->private_paths.removed_from(record.note);
+  state_->journal->append(to_json(record));
+  state_->texts.insert_or_assign(record.id, std::move(record));
+  state_->renew_manifest_if_due();
 }
 
 void RunFolder::record(const Item& item, Record record) {

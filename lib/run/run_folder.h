@@ -98,6 +98,13 @@ class RunFolder : public ResultStore {
                    Attempt attempt) override;
   void record_failed(const Item& item, std::string error, Attempt attempt) override;
 
+  // The text of Plan::texts with that id, if it has been made. Those of other shards are as they
+  // were when the folder was opened.
+  std::optional<TextRecord> text(std::string_view id) const;
+
+  // One journal line, on disk when this returns. A second text of one id replaces the first.
+  void record_text(TextRecord record);
+
   // The same for many at once (a few hundred at most): one output written and flushed takes tens of
   // milliseconds on a plain disk, hundreds together hardly longer. Those before one that there is
   // no room for are done; any other error leaves none of them done.

@@ -9,6 +9,7 @@
 #include "run/metrics.h"
 #include "run/proof.h"
 #include "run/run_lock.h"
+#include "spec/planned_texts.h"
 
 namespace backlot {
 namespace {
@@ -37,6 +38,7 @@ Item item_from_manifest(const Json& json) {
   item.job = json.at("job");
   item.output = json.at("output");
   item.parameters = json.at("parameters");
+  item.text_id = text_id_of(item.parameters);
   item.model = model_path(json.at("model"));
   if (const Json& fingerprint = json.at("model").at("fingerprint"); !fingerprint.is_null())
     item.model_fingerprint = fingerprint;
@@ -129,6 +131,7 @@ bool renew_shared_manifest(const fs::path& run_folder) {
                         .info = run.info,
                         .records = records,
                         .engines = contents.engines,
+                        .texts = texts_by_id(contents.texts),
                         .leftover = run.leftover,
                         .started = run.started});
   root.write_durably("metrics.prom", metrics_text(run.plan.name, records));

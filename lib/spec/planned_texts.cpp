@@ -19,6 +19,16 @@ std::string name_of(const fs::path& path) {
 
 }  // namespace
 
+std::string text_id_of(const Json& parameters) {
+  const auto found = parameters.find("enhance");
+  if (found == parameters.end()) return "";
+  Json of_text = {{"prompt", parameters.at("prompt")}};
+  of_text.update(*found);
+  of_text.erase("model");
+  return item_id(Task::enhance, of_text,
+                 found->at("model").at("fingerprint").get_ref<const std::string&>());
+}
+
 const PlannedTexts::Model& PlannedTexts::model(const EnhanceStage& stage) {
   const auto found = models_.find(stage.model);
   if (found != models_.end()) return found->second;
@@ -63,13 +73,10 @@ void PlannedTexts::add(const EnhanceStage& stage, int64_t variant, Item& item) {
               {"seed", text.seed}};
   how.update(sampling_json(text.sampling));
   how["retries"] = text.retries;
-  Json parameters = {{"prompt", text.prompt}};
-  parameters.update(how);
-  text.id = item_id(Task::enhance, parameters, from.fingerprint);
   item.parameters["enhance"] = {
       {"model", {{"path", name_of(from.path)}, {"fingerprint", from.fingerprint}}}};
   item.parameters["enhance"].update(how);
-  item.text_id = text.id;
+  item.text_id = text.id = text_id_of(item.parameters);
   if (ids_.insert(text.id).second) texts_.push_back(std::move(text));
 }
 

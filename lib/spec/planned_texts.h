@@ -11,6 +11,10 @@
 
 namespace backlot {
 
+// The id of the text that an item with these parameters has its prompt replaced by: it follows from
+// their prompt and their "enhance". "" if they have none.
+std::string text_id_of(const Json& parameters);
+
 class PlannedTexts {
  public:
   // Keeps references.

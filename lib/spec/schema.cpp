@@ -96,6 +96,7 @@ Json spec_schema() {
     const std::string name(field.name);
     const Json reference = {{"$ref", "#/$defs/" + name}};
     fields[name] = schema_of(field);
+    if (!field.applies_to(Task::text_to_image)) continue;
     defaults[name] = reference;
     if (field.parameter) axes[name] = {{"type", "array"}, {"items", reference}, {"minItems", 1}};
   }

@@ -99,6 +99,16 @@ TEST(Mending, EndsAtTheLastWholeSentenceOfATextThatWasCutOff) {
             "has no end within its tokens");
 }
 
+TEST(Mending, EndsWhereASmallModelBeginsToGoRoundInCircles) {
+  EXPECT_EQ(check("The wind howls through the waves, a lone lighthouse on a stormy night, a lone "
+                  "figure lost in the dark, a silhouette against the sky, a lone figure lost in "
+                  "the sea, a lone figure lost in the sea, a lone figure lost in the",
+                  "a lighthouse in a storm", limits(), true)
+                .text,
+            "The wind howls through the waves, a lone lighthouse on a stormy night, a lone figure "
+            "lost in the dark, a silhouette against the sky");
+}
+
 TEST(Limits, CutsAtSentencesThenCommasThenWords) {
   const std::string sentences =
       "A red apple lies on a rough oak table in the morning light. Behind it stands a blue jug.";

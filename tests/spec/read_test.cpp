@@ -30,7 +30,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"job:\n- prompt: a", "3:1: unknown key job; did you mean jobs?"},
         Wrong{"steps: 4\njobs: [{prompt: a}]", "3:1: steps is a field of jobs"},
         Wrong{"enhance: {model: m}\njobs: [{prompt: a}]",
-              "3:1: the enhance stage is not available in this version"},
+              "3:10: the enhance stage is not available here"},
         Wrong{"task: text-to-video\njobs: [{prompt: a}]",
               "3:7: the task text-to-video is not available in this version"},
         Wrong{"task: text-to-imge\njobs: [{prompt: a}]",

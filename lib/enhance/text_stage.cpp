@@ -1,0 +1,130 @@
+#include "enhance/text_stage.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/files.h"
+#include "base/sha256.h"
+#include "base/time.h"
+#include "enhance/enhancer.h"
+
+namespace backlot {
+namespace {
+
+TextRecord record_of(const PlannedText& planned, const EnhancedText& made) {
+  TextRecord record;
+  record.id = planned.id;
+  record.prompt = planned.prompt;
+  record.text = made.text;
+  record.fell_back = made.fell_back;
+  record.note = made.note;
+  record.tries = made.tries;
+  record.seed = made.seed;
+  record.finish_reason = made.finish_reason;
+  record.prompt_tokens = made.prompt_tokens;
+  record.tokens = made.tokens;
+  record.made = utc_now();
+  return record;
+}
+
+std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_view version) {
+  return sha256_hex(canonical_json({{"schema", 1},
+                                    {"text", text.id},
+                                    {"device", how.device},
+                                    {"dtype", how.dtype},
+                                    {"quantization", how.quantization},
+                                    {"backlot", version}}));
+}
+
+// One call of make_texts().
+class Stage {
+ public:
+  Stage(const Plan& plan, RunFolder& folder, const TextStageOptions& options)
+      : plan_(plan), folder_(folder), options_(options) {
+    totals_.found = std::ranges::count_if(
+        plan.texts, [&](const PlannedText& text) { return folder.text(text.id).has_value(); });
+  }
+
+  // What is neither in the folder nor in the cache, by the model that is to make it.
+  std::map<fs::path, std::vector<const PlannedText*>> missing() {
+    std::unordered_set<std::string_view> needed;
+    for (const Item* item : folder_.pending())
+      if (!item->text_id.empty()) needed.insert(item->text_id);
+    std::map<fs::path, std::vector<const PlannedText*>> missing;
+    for (const auto& text : plan_.texts)
+      if (needed.contains(text.id) && !folder_.text(text.id) && !take_cached(text))
+        missing[text.model].push_back(&text);
+    return missing;
+  }
+
+  void make(const std::vector<const PlannedText*>& texts, TextMaker& maker) {
+    Enhancer enhancer(maker);
+    for (const auto& text : plan_.texts)
+      if (const auto known = folder_.text(text.id))
+        enhancer.avoid(text.prompt, *text.style, known->text);
+    std::vector<EnhanceRequest> requests;
+    for (const PlannedText* text : texts)
+      requests.push_back(
+          {text->prompt, text->style.get(), text->sampling, text->retries, text->seed});
+    enhancer.enhance(requests, [&](size_t request, const EnhancedText& made) {
+      const TextRecord record = record_of(*texts[request], made);
+      put_into_cache(*texts[request], record);
+      ++totals_.made;
+      totals_.fell_back += record.fell_back;
+      keep(record);
+    });
+  }
+
+  TextTotals totals() const { return totals_; }
+
+ private:
+  void keep(const TextRecord& record) {
+    folder_.record_text(record);
+    if (options_.told) options_.told(record);
+  }
+
+  bool take_cached(const PlannedText& text) {
+    if (!options_.cache) return false;
+    const auto hit = options_.cache->get(cache_key(text, options_.how, options_.cache->version()));
+    if (!hit) return false;
+    const auto record = text_from_json(Json::parse(hit->bytes, nullptr, false));
+    if (!record || record->id != text.id) return false;
+    ++totals_.cached;
+    keep(*record);
+    return true;
+  }
+
+  void put_into_cache(const PlannedText& text, const TextRecord& record) {
+    if (!options_.cache) return;
+    CachedOutput output;
+    output.bytes = to_json(record).dump();
+    output.sha256 = sha256_hex(output.bytes);
+    output.attempt.started = record.made;
+    output.attempt.device = options_.how.device;
+    output.attempt.dtype = options_.how.dtype;
+    output.attempt.quantization = options_.how.quantization;
+    options_.cache->put(cache_key(text, options_.how, options_.cache->version()), output);
+  }
+
+  const Plan& plan_;
+  RunFolder& folder_;
+  const TextStageOptions& options_;
+  TextTotals totals_;
+};
+
+}  // namespace
+
+TextTotals make_texts(Plan& plan, RunFolder& folder, const LoadTextMaker& load,
+                      const TextStageOptions& options) {
+  Stage stage(plan, folder, options);
+  for (const auto& [model, texts] : stage.missing()) stage.make(texts, *load(model));
+  for (auto& item : plan.items)
+    if (!item.text_id.empty())
+      if (const auto known = folder.text(item.text_id)) item.enhanced_prompt = known->text;
+  return stage.totals();
+}
+
+}  // namespace backlot
