@@ -151,6 +151,9 @@ TEST(TextStage, TheManifestHoldsBothPrompts) {
   EXPECT_EQ(item["enhancement"]["note"],
             "the prompt is kept: after 2 tries the text is too short: 1 words of at least 10");
   EXPECT_EQ(item["parameters"]["prompt"], "fruit number 0");
+  const Json schema =
+      Json::parse(read_file(fs::path(BACKLOT_SOURCE_DIR) / "docs/schema/manifest.schema.json"));
+  EXPECT_EQ(schema_problems(manifest(), schema), std::vector<std::string>{});
 }
 
 TEST(TextStage, TextsComeFromACache) {
