@@ -34,7 +34,7 @@ const PlannedTexts::Model& PlannedTexts::model(const EnhanceStage& stage) {
   if (found != models_.end()) return found->second;
   if (!context_.language_model)
     document_.sources.fail(stage.mark, "the enhance stage is not available here",
-                           "use backlot generate, or remove it");
+                           "remove it, or use a version of backlot that has it");
   const fs::path path = find_model(document_, stage.model, stage.model_mark);
   return models_.emplace(stage.model, Model{path, context_.language_model(path)}).first->second;
 }

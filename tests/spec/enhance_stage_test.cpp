@@ -133,7 +133,8 @@ TEST_F(EnhanceStages, MistakesHaveTheirPlace) {
             "3:10: enhance is a mapping, not text; write `enhance: "
             "{model: DIR, style: cinematic}`");
   EXPECT_EQ(world_.error("enhance: {model: writer}" + jobs),
-            "3:10: the enhance stage is not available here; use backlot generate, or remove it");
+            "3:10: the enhance stage is not available here; remove it, or use a version of "
+            "backlot that has it");
 }
 
 }  // namespace
