@@ -15,8 +15,6 @@ namespace backlot {
 struct PackedDecoder::Pass {
   std::vector<int32_t> tokens;
   std::vector<kernels::PagedToken> places;
-  std::vector<std::pair<PackedRun, int64_t>> runs;  // with the first token's place in the pass
-
   int64_t count() const { return static_cast<int64_t>(tokens.size()); }
 };
 
@@ -32,9 +30,9 @@ Source source(const PackableWeights& weights, const std::string& name, int64_t o
 }
 
 PackedProjection head(const PackableWeights& weights, const DecoderConfig& config) {
-  return PackedProjection({source(
-      weights, config.tie_word_embeddings ? "model.embed_tokens" : "lm_head", config.vocab_size,
-      config.hidden_size, false)});
+  return PackedProjection(
+      {source(weights, config.tie_word_embeddings ? "model.embed_tokens" : "lm_head",
+              config.vocab_size, config.hidden_size, false)});
 }
 
 kernels::PagedShape paged_shape(const DecoderConfig& config, int64_t block_tokens) {
@@ -68,8 +66,8 @@ PackedDecoder::PackedDecoder(const PackableWeights& weights, const DecoderConfig
       norm_(weights.vector("model.norm.weight", config.hidden_size)),
       head_(head(weights, config)) {
   if (!config.tie_word_embeddings)
-    embedding_.emplace(std::vector{source(weights, "model.embed_tokens", config.vocab_size,
-                                          config.hidden_size, false)});
+    embedding_.emplace(std::vector{
+        source(weights, "model.embed_tokens", config.vocab_size, config.hidden_size, false)});
   layers_.reserve(config.num_hidden_layers);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
     layers_.push_back(make_layer(weights, i, blocks));
@@ -104,7 +102,6 @@ PackedDecoder::Layer PackedDecoder::make_layer(const PackableWeights& weights, i
 PackedDecoder::Pass PackedDecoder::begin(std::span<const PackedRun> runs) const {
   Pass pass;
   for (const auto& run : runs) {
-    pass.runs.emplace_back(run, pass.count());
     for (size_t i = 0; i < run.tokens.size(); ++i) {
       pass.tokens.push_back(run.tokens[i]);
       pass.places.push_back({run.position + static_cast<int64_t>(i), run.blocks.data()});
@@ -157,7 +154,7 @@ void PackedDecoder::attend(const Layer& layer, const Pass& pass, float* qkv, flo
   });
 }
 
-void PackedDecoder::operator()(std::span<const PackedRun> runs, const std::vector<bool>& wanted,
+void PackedDecoder::operator()(std::span<const PackedRun> runs, int64_t wanted,
                                std::vector<float>& hidden) {
   const Pass pass = begin(runs);
   const int64_t tokens = pass.count(), width = config_.hidden_size;
@@ -181,14 +178,13 @@ void PackedDecoder::operator()(std::span<const PackedRun> runs, const std::vecto
     layer.down_proj(gated.get(), tokens, x.get(), x.get());
   }
 
-  hidden.clear();
-  for (size_t i = 0; i < pass.runs.size(); ++i) {
-    if (!wanted[i]) continue;
-    const auto& [run, first] = pass.runs[i];
-    const float* last = x.get() + (first + static_cast<int64_t>(run.tokens.size()) - 1) * width;
-    hidden.insert(hidden.end(), last, last + width);
+  hidden.resize(wanted * width);
+  int64_t last = -1;
+  for (int64_t i = 0; i < wanted; ++i) {
+    last += static_cast<int64_t>(runs[i].tokens.size());
+    std::copy_n(x.get() + last * width, width, hidden.data() + i * width);
   }
-  norm(hidden.data(), norm_, static_cast<int64_t>(hidden.size()) / width, hidden.data());
+  norm(hidden.data(), norm_, wanted, hidden.data());
 }
 
 void PackedDecoder::logits(const float* hidden, int64_t rows, float* out) const {
@@ -198,8 +194,7 @@ void PackedDecoder::logits(const float* hidden, int64_t rows, float* out) const 
 size_t PackedDecoder::weight_bytes() const {
   size_t sum = head_.bytes() + (embedding_ ? embedding_->bytes() : 0);
   for (const auto& layer : layers_)
-    for (const auto* part :
-         {&layer.qkv_proj, &layer.o_proj, &layer.gate_up_proj, &layer.down_proj})
+    for (const auto* part : {&layer.qkv_proj, &layer.o_proj, &layer.gate_up_proj, &layer.down_proj})
       sum += part->bytes();
   return sum;
 }

@@ -106,10 +106,9 @@ class PackedDecoder {
   PackedDecoder(const PackableWeights& weights, const DecoderConfig& config, int64_t positions,
                 int64_t blocks, int64_t block_tokens);
 
-  // The last layer's output of each run's last token where `wanted`, after the final norm, as
-  // rows of `hidden`: [wanted, hidden_size].
-  void operator()(std::span<const PackedRun> runs, const std::vector<bool>& wanted,
-                  std::vector<float>& hidden);
+  // The last layer's output for the last token of the first `wanted` runs, after the final norm:
+  // hidden becomes [wanted, hidden_size].
+  void operator()(std::span<const PackedRun> runs, int64_t wanted, std::vector<float>& hidden);
 
   // hidden: [rows, hidden_size] -> [rows, vocab_size]
   void logits(const float* hidden, int64_t rows, float* out) const;
