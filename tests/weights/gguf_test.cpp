@@ -56,6 +56,8 @@ GgufParts with_tensors(std::vector<std::string> tensors, size_t data) {
 class Gguf : public ::testing::Test {
  protected:
   GgufFile open(std::string_view bytes) {
+    // A new file each time: some file systems flush one that is written over.
+    fs::remove(folder_ / "model.gguf");
     write_quickly(folder_ / "model.gguf", bytes);
     return GgufFile::open(folder_ / "model.gguf");
   }
