@@ -33,8 +33,10 @@ struct PagedShape {
 
 // One layer's keys and values, `block_bytes` for each block, 64-byte aligned. Need not be cleared:
 // nothing is read of a token that was not written.
-//   keys:   [block][kv_head][block_tokens / 16][head_dim / 2][16 tokens][2]
-//   values: [block][kv_head][block_tokens / 2][head_dim][2 tokens]
+//   bfloat16: keys   [block][kv_head][block_tokens / 16][head_dim / 2][16 tokens][2]
+//             values [block][kv_head][block_tokens / 2][head_dim][2 tokens]
+//   float32:  keys   [block][kv_head][block_tokens / 16][head_dim][16 tokens]
+//             values [block][kv_head][block_tokens][head_dim]
 struct PagedCache {
   std::byte* keys;
   std::byte* values;
