@@ -63,10 +63,11 @@ struct GenerationStatistics {
   int64_t steps = 0;                 // forward passes
   int64_t prompt_tokens = 0;         // of prompts of requests that were begun
   int64_t shared_tokens = 0;         // of those, not computed again
-  int64_t prefill_tokens = 0;        // computed in runs of more than one, and first tokens' runs
-  int64_t decode_tokens = 0;         // generated
-  int64_t preemptions = 0;           // sequences that gave their blocks to older ones
-  int64_t most_together = 0;         // sequences in one pass
+  int64_t prefill_tokens = 0;        // computed for prompts, and again after a preemption
+  int64_t decode_tokens = 0;         // computed one by one, each for the next
+  int64_t generated_tokens = 0;
+  int64_t preemptions = 0;    // sequences that gave their blocks to older ones
+  int64_t most_together = 0;  // sequences in one pass
   // Time in the model and in sampling. A pass that does both counts for each by its tokens.
   double prefill_seconds = 0.0, decode_seconds = 0.0;
 
@@ -103,7 +104,8 @@ class Generator {
   // throws that is no ItemError (a lost device); requests may be continued after.
   std::vector<GenerationOutcome> step();
 
-  // All of them, from the first to the last step. Outcomes are in the order of the requests.
+  // All of them, from the first to the last step. Outcomes are in the order of the requests. What
+  // step() throws comes out; the requests stay, and their outcomes so far are lost.
   std::vector<GenerationOutcome> run(std::vector<GenerationRequest> requests);
 
   const GenerationStatistics& statistics() const;

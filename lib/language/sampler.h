@@ -33,7 +33,7 @@ class Sampler {
  public:
   struct Candidate {
     int32_t token = 0;
-    double probability = 0.0;  // of all candidates together 1
+    float weight = 0.0f;  // its probability, times the same factor for all candidates
   };
 
   // The token at `index` (from 0) of a text, given the logits for its place and the tokens before
@@ -51,14 +51,12 @@ class Sampler {
  private:
   std::span<const float> penalised(double penalty, std::span<const float> logits,
                                    std::span<const int32_t> history);
-  void select_above(std::span<const float> logits, float least);
-  float kth_largest(std::span<const float> logits, int64_t k);
-  void keep_top_p(std::span<const float> logits, float largest, const Sampling& sampling);
-  void weigh(std::span<const float> logits, float largest, double temperature);
+  float kth_largest(std::span<const float> logits, size_t k);
+  void keep_top_p(double top_p, double whole);
+  double reach_top_p(std::span<const float> logits, float largest, const Sampling& sampling);
 
   std::vector<float> penalised_, values_;
   std::vector<bool> seen_;  // by token; all false between calls
-  std::vector<int32_t> chosen_;
   std::vector<Candidate> candidates_;
 };
 
