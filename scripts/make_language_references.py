@@ -2,16 +2,17 @@
 """Makes references for language models with transformers 5.23 and torch 2.11, in float32 on one thread.
 
     scripts/make_language_references.py tiny                    tests/data/oracles/lm-*
-    scripts/make_language_references.py gguf FILE.gguf --chats FILE.json -o references.json
+    scripts/make_language_references.py gguf models/smollm2/*.gguf -o tests/data/oracles/lm-smollm2-pictures/case.json
 
 `tiny`: small models with random weights, each with a kind of RoPE scaling, biases or head of its own. Prompts are
 token ids, as there is no tokenizer. Weights are written in bfloat16 and computed in float32. A seed is taken
 under which no greedy choice is near a tie and every feature that a case is about changes the logits.
 
 `gguf`: what a real model answers greedily, its weights dequantised to float32; needs the package gguf as well.
-FILE.json is a list of chats, each a list of {role, content}; without it, prompts for pictures are enhanced.
+--chats takes a list of chats, each a list of {role, content}; without it, prompts for pictures are enhanced.
 """
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -262,8 +263,10 @@ def make_gguf(args):
         answers.append(answer(model, tokenizer, messages, args.max_tokens))
         print(f"{messages[-1]['content']}\n    {answers[-1]['text']}  [margin {answers[-1]['min_margin']:.4f}]",
               flush=True)
-    record = {"model": file, "reference": {"torch": torch.__version__, "transformers": transformers.__version__,
-                                           "dtype": "float32", "device": "cpu", "threads": torch.get_num_threads()},
+    digest = hashlib.sha256(args.file.read_bytes()).hexdigest()
+    record = {"kind": "llm-gguf", "model": file, "file_sha256": digest,
+              "reference": {"torch": torch.__version__, "transformers": transformers.__version__,
+                            "dtype": "float32", "device": "cpu", "threads": torch.get_num_threads()},
               "max_new_tokens": args.max_tokens, "prompts": answers}
     args.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
