@@ -48,7 +48,8 @@ struct TokenRun {
 // of the runs; valid until the next call.
 struct ForwardResult {
   std::span<const float> logits;  // [runs that wanted logits, vocabulary_size]
-  std::span<const int32_t> best;  // the token of the largest logit, the first of equals
+  std::span<const int32_t>
+      best;  // the token of the largest logit, the first of equals; -1 if it is not finite
 };
 
 // A loaded model. Not safe for use from two threads at once.

@@ -125,12 +125,17 @@ std::vector<GenerationOutcome> LanguageSession::run(
   std::vector<GenerationOutcome> outcomes(requests.size());
   for (size_t i = 0; i < requests.size(); ++i)
     places[generator_->submit(std::move(requests[i]))] = i;
-  while (!generator_->idle()) {
-    for (auto& outcome : generator_->step()) {
-      const size_t place = places.at(outcome.id);
-      outcomes[place] = std::move(outcome);
-      if (ended) ended(place, outcomes[place]);
+  try {
+    while (!generator_->idle()) {
+      for (auto& outcome : generator_->step()) {
+        const size_t place = places.at(outcome.id);
+        outcomes[place] = std::move(outcome);
+        if (ended) ended(place, outcomes[place]);
+      }
     }
+  } catch (...) {
+    unload();  // what was left undone would come up again in the next run
+    throw;
   }
   return outcomes;
 }

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "engine/engine.h"
 #include "language/generator.h"
+#include "language/language_token_pieces.h"
 #include "text/language_tokenizer.h"
 #include "weights/language_folder.h"
 

@@ -43,8 +43,7 @@ class TensorLanguageModel final : public ModelBase {
         device_(device),
         model_(load_tensors(weights, dtype, device, positions)),
         cache_(config_, blocks, backlot::block_tokens, model_.options()) {
-    for (const int64_t count : weights.parameters_by_tensor())
-      weight_bytes_ += count * at::elementSize(dtype);
+    weight_bytes_ = weights.parameters() * at::elementSize(dtype);
   }
 
   ForwardResult forward(std::span<const TokenRun> runs) override {
@@ -87,7 +86,9 @@ class TensorLanguageModel final : public ModelBase {
                      logits.const_data_ptr<float>() + logits.numel());
     }
     if (const auto rows = rows_of(Wanted::best); !rows.empty()) {
-      const auto best = logits_at(rows).argmax(-1).to(at::kInt).cpu();
+      const auto [largest, places] = logits_at(rows).max(-1);
+      const auto best =
+          at::where(largest.isfinite(), places, -1).to(at::kInt).cpu();  // NaN is the largest
       best_.assign(best.const_data_ptr<int32_t>(), best.const_data_ptr<int32_t>() + best.numel());
     }
     return {logits_, best_};
@@ -134,6 +135,13 @@ class PackedLanguageModel final : public ModelBase {
     model_.logits(hidden_.data(), with_logits, logits_.data());
     choose_best(with_logits, wanted);
     return {logits_, best_};
+  }
+
+  // -1 where a logit is no finite number.
+  int32_t largest_of(const float* logits) const {
+    const float* end = logits + config_.vocab_size;
+    const bool finite = std::all_of(logits, end, [](float x) { return x - x == 0; });
+    return finite ? static_cast<int32_t>(std::max_element(logits, end) - logits) : -1;
   }
 
   // Some rows at a time, as nobody asks for their logits.

@@ -81,6 +81,10 @@ struct Binding::State {
   State(const RandomWeights& weights, at::ScalarType dtype, at::Device device)
       : random(weights), options(at::TensorOptions().dtype(dtype).device(device)) {}
 
+  State(TensorReader reader, at::ScalarType dtype, at::Device device)
+      : reader(std::move(reader)), options(at::TensorOptions().dtype(dtype).device(device)) {}
+
+  TensorReader reader;                           // in place of a checkpoint
   std::shared_ptr<const Checkpoint> checkpoint;  // its copy keeps the mapped files alive
   std::optional<RandomWeights> random;           // in place of a checkpoint
   at::TensorOptions options;
@@ -99,6 +103,11 @@ struct Binding::State {
 
 at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape) {
   if (random) return random->make(name, shape, options);
+  if (reader) {
+    const auto tensor = reader(name);
+    TORCH_CHECK(tensor.sizes() == shape, name, " has another shape than its config says");
+    return tensor.to(options);
+  }
   const TensorView* view = checkpoint->find(name);
   if (!view) {
     missing.push_back(fmt::format("{} {}", name, shape_text(shape)));
@@ -149,10 +158,14 @@ Binding::Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device 
                  Quantization quantization)
     : state_(std::make_shared<State>(weights, dtype, device)), quantization_(quantization) {}
 
+Binding::Binding(TensorReader reader, at::ScalarType dtype, at::Device device)
+    : state_(std::make_shared<State>(std::move(reader), dtype, device)),
+      quantization_(Quantization::none) {}
+
 Weights Binding::root() { return Weights(*this, "", quantization_); }
 
 void Binding::finish() const {
-  if (state_->random) return;
+  if (!state_->checkpoint) return;
   std::vector<std::string> unused;
   for (const auto& [name, view] : state_->checkpoint->tensors())
     if (!state_->used.contains(name)) unused.push_back(name);
