@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <stdexcept>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -203,6 +204,7 @@ std::vector<GenerationOutcome> Generator::State::step() {
   end_cancelled();
   while (ended_.empty() && !schedule_.empty()) {
     const auto runs = schedule_.plan(options_.step_tokens);
+    if (runs.empty()) throw std::logic_error("sequences wait and none can run");
     note_begun(runs);
     if (compute(runs)) break;
   }
