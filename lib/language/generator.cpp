@@ -47,7 +47,7 @@ GenerationResult result_of(const Text& text, FinishReason reason) {
   result.finish_reason = reason;
   result.prompt_tokens = text.prompt_tokens;
   result.shared_tokens = std::max<int64_t>(text.shared, 0);
-  const bool begun = text.shared >= 0, has_token = text.generated() > 0;
+  const bool begun = text.begun != Clock::time_point(), has_token = text.generated() > 0;
   result.wait_seconds = seconds((begun ? text.begun : now) - text.submitted);
   if (begun) result.prefill_seconds = seconds((has_token ? text.first_token : now) - text.begun);
   if (has_token) result.decode_seconds = seconds(now - text.first_token);
