@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <stdexcept>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -46,7 +47,7 @@ GenerationResult result_of(const Text& text, FinishReason reason) {
   result.finish_reason = reason;
   result.prompt_tokens = text.prompt_tokens;
   result.shared_tokens = std::max<int64_t>(text.shared, 0);
-  const bool begun = text.shared >= 0, has_token = text.generated() > 0;
+  const bool begun = text.begun != Clock::time_point(), has_token = text.generated() > 0;
   result.wait_seconds = seconds((begun ? text.begun : now) - text.submitted);
   if (begun) result.prefill_seconds = seconds((has_token ? text.first_token : now) - text.begun);
   if (has_token) result.decode_seconds = seconds(now - text.first_token);
@@ -203,6 +204,7 @@ std::vector<GenerationOutcome> Generator::State::step() {
   end_cancelled();
   while (ended_.empty() && !schedule_.empty()) {
     const auto runs = schedule_.plan(options_.step_tokens);
+    if (runs.empty()) throw std::logic_error("sequences wait and none can run");
     note_begun(runs);
     if (compute(runs)) break;
   }

@@ -18,7 +18,7 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 // e^x for x of at most 0, within 2 units in the last place; 0 below -87. Without branches and
 // calls, so that loops over it are vectorised (Cephes' polynomial).
 inline float exp_of(float x) {
-  const float clamped = std::max(x, -87.0f);
+  const float clamped = x > -87.0f ? x : -87.0f;
   // The magic number rounds to a whole number by pushing the fraction out of the mantissa.
   constexpr float magic = 12582912.0f;
   const float whole = (clamped * 1.44269504f + magic) - magic;
@@ -39,22 +39,15 @@ constexpr size_t lanes = 16;
 
 // The largest; NaN if one is NaN.
 float largest_of(std::span<const float> logits) {
-  float best[lanes], poison[lanes];
+  float best[lanes];
+  int nan = 0;
   std::fill_n(best, lanes, -infinity);
-  std::fill_n(poison, lanes, 0.0f);
+  for (const float x : logits) nan |= x != x;
   size_t i = 0;
   for (; i + lanes <= logits.size(); i += lanes)
-    for (size_t j = 0; j < lanes; ++j) {
-      const float x = logits[i + j];
-      best[j] = x > best[j] ? x : best[j];
-      poison[j] += x != x ? 1.0f : 0.0f;
-    }
-  for (; i < logits.size(); ++i) {
-    best[0] = std::max(best[0], logits[i]);
-    poison[0] += std::isnan(logits[i]);
-  }
-  if (*std::max_element(poison, poison + lanes) > 0) return std::nanf("");
-  return *std::max_element(best, best + lanes);
+    for (size_t j = 0; j < lanes; ++j) best[j] = logits[i + j] > best[j] ? logits[i + j] : best[j];
+  for (; i < logits.size(); ++i) best[0] = std::max(best[0], logits[i]);
+  return nan ? std::nanf("") : *std::max_element(best, best + lanes);
 }
 
 // The sum of e^((x - largest) / temperature).
@@ -77,6 +70,14 @@ double sum_of_weights(std::span<const float> logits, float largest, float scale)
 float least_by_min_p(float largest, const Sampling& sampling) {
   if (sampling.min_p <= 0.0) return -infinity;
   return static_cast<float>(largest + std::log(sampling.min_p) * sampling.temperature);
+}
+
+// A logit below which all are dropped by top-p: were all `count` of them that likely, they still
+// would not make up what may be dropped.
+float least_by_top_p(size_t count, float largest, double whole, const Sampling& sampling) {
+  const double weight = std::min(1.0, (1.0 - sampling.top_p) * whole / static_cast<double>(count));
+  const double slack = 1e-3;  // for rounding
+  return static_cast<float>(largest + (std::log(weight) - slack) * sampling.temperature);
 }
 
 }  // namespace
@@ -137,17 +138,6 @@ float Sampler::kth_largest(std::span<const float> logits, size_t k) {
   return least;
 }
 
-// Leaves of candidates_, the likeliest of all, those that top-p keeps of weights whose sum is
-// `whole`. They are in order of their weights on entry and of their ids on return.
-void Sampler::keep_top_p(double top_p, double whole) {
-  double before = 0.0;
-  size_t kept = 0;
-  while (kept < candidates_.size() && (kept == 0 || before < top_p * whole))
-    before += candidates_[kept++].weight;
-  candidates_.resize(kept);
-  std::ranges::sort(candidates_, {}, &Candidate::token);
-}
-
 namespace {
 
 // Whether one is at least `least`; without branches within.
@@ -173,12 +163,6 @@ void choose(std::span<const float> logits, float least, float largest, float sca
   }
 }
 
-void sort_by_weight(std::vector<Sampler::Candidate>& candidates) {
-  std::ranges::sort(candidates, [](const auto& a, const auto& b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
-  });
-}
-
 double weight_of(std::span<const Sampler::Candidate> candidates) {
   double sum = 0.0;
   for (const auto& candidate : candidates) sum += candidate.weight;
@@ -187,17 +171,35 @@ double weight_of(std::span<const Sampler::Candidate> candidates) {
 
 }  // namespace
 
-// Chooses the likeliest of the whole vocabulary in growing numbers until they reach top_p, since
-// sorting all of them would take longer than the model's own last layer. Returns the sum of all
-// weights.
-double Sampler::reach_top_p(std::span<const float> logits, float largest,
-                            const Sampling& sampling) {
-  const auto scale = static_cast<float>(1.0 / sampling.temperature);
-  const double whole = sum_of_weights(logits, largest, scale);
-  for (size_t k = 128;; k *= 8) {
-    choose(logits, kth_largest(logits, k), largest, scale, candidates_);
-    if (k >= logits.size() || weight_of(candidates_) >= sampling.top_p * whole) return whole;
-  }
+// Leaves of the candidates the likeliest, until their weights reach `goal`. Only those about as
+// likely as the last one kept are sorted: the others are counted by the leading bits of their
+// weights, which order floats as they order whole numbers.
+void Sampler::keep_top_p(double goal) {
+  const auto bucket_of = [](const Candidate& candidate) {
+    return std::bit_cast<uint32_t>(candidate.weight) >> 17;
+  };
+  constexpr uint32_t top = std::bit_cast<uint32_t>(1.0f) >> 17;
+  masses_.assign(top + 1, 0.0);
+  for (const Candidate& candidate : candidates_) masses_[bucket_of(candidate)] += candidate.weight;
+  double before = 0.0;
+  uint32_t last = top;
+  while (last > 0 && before + masses_[last] < goal) before += masses_[last--];
+
+  const auto likelier = [](const Candidate& a, const Candidate& b) {
+    return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
+  };
+  border_.clear();
+  for (const Candidate& candidate : candidates_)
+    if (bucket_of(candidate) == last) border_.push_back(candidate);
+  std::ranges::sort(border_, likelier);
+  size_t kept = last == top;  // the likeliest, whatever the goal
+  if (kept) before += border_[0].weight;
+  for (; kept < border_.size() && before < goal; ++kept) before += border_[kept].weight;
+  std::erase_if(candidates_, [&](const Candidate& candidate) {
+    const auto bucket = bucket_of(candidate);
+    return bucket < last ||
+           (bucket == last && (kept == 0 || likelier(border_[kept - 1], candidate)));
+  });
 }
 
 std::span<const Sampler::Candidate> Sampler::candidates(const Sampling& sampling,
@@ -220,15 +222,12 @@ std::span<const Sampler::Candidate> Sampler::candidates(const Sampling& sampling
   if (sampling.top_k > 0) {
     const float kth = kth_largest(logits, static_cast<size_t>(sampling.top_k));
     choose(logits, by_top_p ? kth : std::max(kth, least), largest, scale, candidates_);
-    if (by_top_p) {
-      const double whole = weight_of(candidates_);
-      sort_by_weight(candidates_);
-      keep_top_p(sampling.top_p, whole);
-    }
+    if (by_top_p) keep_top_p(sampling.top_p * weight_of(candidates_));
   } else if (by_top_p) {
-    const double whole = reach_top_p(logits, largest, sampling);
-    sort_by_weight(candidates_);
-    keep_top_p(sampling.top_p, whole);
+    const double whole = sum_of_weights(logits, largest, scale);
+    choose(logits, least_by_top_p(logits.size(), largest, whole, sampling), largest, scale,
+           candidates_);
+    keep_top_p(sampling.top_p * whole);
   } else {
     choose(logits, least, largest, scale, candidates_);
   }

@@ -52,12 +52,12 @@ class Sampler {
   std::span<const float> penalised(double penalty, std::span<const float> logits,
                                    std::span<const int32_t> history);
   float kth_largest(std::span<const float> logits, size_t k);
-  void keep_top_p(double top_p, double whole);
-  double reach_top_p(std::span<const float> logits, float largest, const Sampling& sampling);
+  void keep_top_p(double goal);
 
   std::vector<float> penalised_, values_;
   std::vector<bool> seen_;  // by token; all false between calls
-  std::vector<Candidate> candidates_;
+  std::vector<Candidate> candidates_, border_;
+  std::vector<double> masses_;
 };
 
 }  // namespace backlot

@@ -64,7 +64,7 @@ class World {
     options.max_sequences = below(8) + 1;
     options.step_tokens = below(2) ? below(8) + 1 : below(60) + 1;
     options.sampling_threads = 1;
-    Generator generator(model_, FakePieces_, options);
+    Generator generator(model_, pieces_, options);
     make_beginnings();
     let_memory_run_out();
     const size_t count = below(12) + 1;
@@ -180,7 +180,7 @@ class World {
 
   std::mt19937 random_;
   FakeLanguageModel model_;
-  FakePieces FakePieces_;
+  FakePieces pieces_;
   std::vector<std::vector<int32_t>> beginnings_;
   std::vector<GenerationRequest> requests_;
   std::map<size_t, std::string> shown_;
