@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <random>
 
 #include "support/temporary_folder.h"
 #include "weights/gguf_bytes.h"
@@ -267,6 +268,33 @@ TEST_F(LanguageGguf, ListsAllThatDoesNotAgreeAtOnce) {
   expect_complaint(text, "self_attn.k_proj.weight is [32, 32], expected [16, 32]");
   expect_complaint(text, "1 missing (model.layers.0.post_attention_layernorm.weight [32])");
   expect_complaint(text, "blk.00.ffn_norm.weight");
+}
+
+// Sound files with other sizes, names and ids than their tensors have.
+TEST_F(LanguageGguf, SurvivesMutations) {
+  const std::string sound = Model().bytes();
+  const size_t header = sound.find("output_norm.weight") + 32;
+  std::mt19937 random(20231107);
+  int refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    std::string bytes = sound;
+    for (int edits = 0; edits < 2; ++edits)
+      bytes[random() % header] = static_cast<char>(random() % 3 == 0 ? 0 : random());
+    fs::remove(folder_ / "model.gguf");
+    write_quickly(folder_ / "model.gguf", bytes);
+    try {
+      const auto model = LanguageFolder::open(folder_ / "model.gguf");
+      for (const auto& [name, tensor] : model.tensors()) {
+        std::vector<float> values(static_cast<size_t>(tensor.rows() * tensor.columns()));
+        read_rows_float32(tensor, 0, tensor.rows(), values.data());
+      }
+    } catch (const LoadError& error) {
+      EXPECT_FALSE(error.mend().empty());
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 500);
+  EXPECT_LT(refused, 1000);
 }
 
 TEST_F(LanguageGguf, OpensAFolderThatHoldsOne) {
