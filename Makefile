@@ -10,7 +10,7 @@ jobs := $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ {n = int($$2 / 2e6)} \
 	END {if (n > cores) n = cores; print (n < 1 ? 1 : n)}' /proc/meminfo)
 
 menu:
-	@echo 'make setup      Debian packages and LibTorch, whatever is missing'
+	@echo 'make setup      Debian packages, LibTorch and models/smollm2, whatever is missing'
 	@echo 'make build      build/backlot and its engine (does setup first)'
 	@echo 'make demo       a sheet of pictures from jobspecs/demo.yaml, in out/demo'
 	@echo 'make test       all tests; the parts that read strange files again under sanitizers'

