@@ -46,6 +46,12 @@ constexpr std::array<std::string_view, 6> ending_tokens = {
   throw LoadError(path.string(), std::move(what), std::move(mend));
 }
 
+// Not there, or in a folder that can't be looked into: reading it says which.
+bool has_file(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
 bool is_pickle(const fs::path& path) {
   const fs::path extension = path.extension();
   return extension == ".bin" || extension == ".pt" || extension == ".pth" || extension == ".ckpt";
@@ -73,17 +79,17 @@ bool has_safetensors(const fs::path& folder) { return !Checkpoint::variants(fold
 
 // Says what a folder without safetensors and GGUF is.
 [[noreturn]] void refuse_folder(const fs::path& path) {
-  if (fs::exists(path / "snapshots"))
+  if (has_file(path / "snapshots"))
     refuse(path, "this is an entry of the Hugging Face cache",
            "give the folder inside its snapshots/, or a copy made with hf download --local-dir");
-  if (fs::exists(path / "model_index.json"))
+  if (has_file(path / "model_index.json"))
     refuse(path, "this is a picture model, not a language model",
            "give a transformers folder or a GGUF of a chat model");
   for (const auto& name : names_in(path))
     if (is_pickle(name))
       refuse(path, fmt::format("has no .safetensors, only {}, a pickle", name.string()),
              std::string(convert_language_pickles));
-  if (fs::exists(path / "config.json"))
+  if (has_file(path / "config.json"))
     refuse(path, "has a config.json but no weights (model.safetensors)",
            "download the model again");
   refuse(path, "no language model here",
@@ -262,7 +268,7 @@ LanguageFolder LanguageFolder::open(const fs::path& path) {
   if (!fs::is_directory(status)) {
     if (path.extension() != ".gguf") refuse_file(path);
     model.open_gguf(path);
-  } else if (fs::exists(path / "config.json") && has_safetensors(path)) {
+  } else if (has_file(path / "config.json") && has_safetensors(path)) {
     model.open_transformers();
   } else {
     model.open_gguf(only_gguf(path));
@@ -292,7 +298,7 @@ void LanguageFolder::open_transformers() {
   }
   settle_tied_head(config_, tensors_);
   check_tensors(*this, std::move(mismatches));
-  const Json own = fs::exists(generation) ? read_json_file(generation) : Json::object();
+  const Json own = has_file(generation) ? read_json_file(generation) : Json::object();
   if (!own.is_object()) refuse(generation, "not a JSON object", "download it again");
   eos_token_ids_ = token_ids(own, generation, "eos_token_id", config_);
   if (eos_token_ids_.empty()) eos_token_ids_ = token_ids(json, file, "eos_token_id", config_);
@@ -333,7 +339,7 @@ std::vector<fs::path> LanguageFolder::files() const {
   if (gguf_) return {gguf_->path()};
   std::vector<fs::path> files;
   for (const char* name : companions)
-    if (fs::exists(path_ / name)) files.push_back(path_ / name);
+    if (has_file(path_ / name)) files.push_back(path_ / name);
   const auto& weights = checkpoint_->files();
   files.insert(files.end(), weights.begin(), weights.end());
   return files;
@@ -346,10 +352,10 @@ std::optional<std::string> LanguageFolder::licence() const {
 
 bool is_language_model(const fs::path& path) {
   std::error_code error;
-  if (!fs::is_directory(path, error)) return path.extension() == ".gguf" && fs::exists(path, error);
-  if (fs::exists(path / "model_index.json", error)) return false;
+  if (!fs::is_directory(path, error)) return path.extension() == ".gguf" && has_file(path);
+  if (has_file(path / "model_index.json")) return false;
   try {
-    if (fs::exists(path / "config.json") && has_safetensors(path)) {
+    if (has_file(path / "config.json") && has_safetensors(path)) {
       const Json config = read_json_file(path / "config.json");
       const Json type = config.is_object() ? config.value("model_type", Json()) : Json();
       return type == "qwen2" || type == "llama";
