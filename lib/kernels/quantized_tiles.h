@@ -12,8 +12,8 @@ namespace {
 
 constexpr int panel_columns = static_cast<int>(QuantizedShape::panel_columns);
 constexpr int panel_vectors = panel_columns / Vectors::lanes;
-constexpr int64_t sums_stride = 2 * panel_columns;  // room for two panels
-constexpr int64_t prefetch_bytes = 1536;
+// Ahead of the codes in use: as far as a core needs to take all that the memory gives.
+constexpr int64_t prefetch_bytes = 8192;
 
 BACKLOT_KERNEL_INLINE Vectors::Ints repeat_four(const int8_t* at) {
   int32_t four;
@@ -26,22 +26,21 @@ struct Activations {
   const float *scales, *sums;  // [rows, blocks], [rows, groups]
 };
 
-// `rows` rows against `vectors` vectors of columns: those of a panel from `offset` on, or those of
-// several panels. Every tile does the same to a column in the same order.
+// `rows` rows against `vectors` vectors of a panel's columns from `offset` on. Every tile does the
+// same to a column in the same order.
 template <int rows, int vectors>
 struct Tile {
-  static constexpr int panels = (vectors + panel_vectors - 1) / panel_vectors;
   using Dots = Vectors::Ints[rows][vectors];
   using Totals = Vectors::Floats[rows][vectors];
 
   const QuantizedShape& shape;
   Activations x;
-  const std::byte* panel;  // the first of them, which follow one another
+  const std::byte* panel;
   int offset;
 
-  // Where vector v's columns stand in a row of a panel whose columns take `size` bytes each.
+  // Where vector v's columns stand in a row of the panel whose columns take `size` bytes each.
   BACKLOT_KERNEL_INLINE const std::byte* place(const std::byte* at, int v, int64_t size) const {
-    return at + v / panel_vectors * stride + (offset + v % panel_vectors * Vectors::lanes) * size;
+    return at + (offset + v * Vectors::lanes) * size;
   }
 
   BACKLOT_KERNEL_INLINE Vectors::Floats load_scales(const std::byte* at, int v) const {
@@ -73,7 +72,7 @@ struct Tile {
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) {
         const auto* line = place(at, v, 4);
-        if constexpr (rows <= 2) Vectors::prefetch(line + prefetch_bytes);
+        Vectors::prefetch(line + prefetch_bytes);
         codes[v] = Vectors::load_codes(line);
         if constexpr (bits == 4) {
           high[v] = Vectors::high_codes(codes[v]);
@@ -112,7 +111,7 @@ struct Tile {
     }
   }
 
-  // out: [rows][sums_stride]
+  // out: [rows][panel_columns]
   template <int bits, int block>
   BACKLOT_KERNEL_INLINE void run(float* out) const {
     constexpr int64_t block_bytes = int64_t{panel_columns} * block * bits / 8;
@@ -143,42 +142,24 @@ struct Tile {
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) {
-        Vectors::store(out + r * sums_stride + offset + v * Vectors::lanes, totals[r][v]);
+        Vectors::store(out + r * panel_columns + offset + v * Vectors::lanes, totals[r][v]);
       }
     }
   }
 
-  const int64_t stride = static_cast<int64_t>(shape.panel_bytes());
   const int64_t scale_size = shape.scales == ScaleType::float16 ? 2 : 4;
   const int64_t blocks = shape.blocks(), groups = shape.groups();
 };
 
-// The sums of `rows` rows with one panel, or with two where a tile of so few rows takes them.
+// The sums of `count` rows with a panel, [count][panel_columns].
 template <int rows, int bits, int block>
-BACKLOT_KERNEL_INLINE void multiply_panels(const QuantizedShape& shape, const Activations& x,
-                                           const std::byte* panel, int64_t panels, float* sums) {
-  if constexpr (rows <= 2 && panel_vectors <= 2) {
-    if (panels == 2)
-      return Tile<rows, 2 * panel_vectors>{shape, x, panel, 0}.template run<bits, block>(sums);
-  }
-  constexpr int vectors = rows == 1 ? panel_vectors : Vectors::tile_vectors;
-  for (int64_t p = 0; p < panels; ++p) {
-    for (int offset = 0; offset < panel_columns; offset += vectors * Vectors::lanes) {
-      Tile<rows, vectors>{shape, x, panel + p * shape.panel_bytes(), offset}
-          .template run<bits, block>(sums + p * panel_columns);
-    }
-  }
-}
-
-template <int rows, int bits, int block>
-BACKLOT_KERNEL_INLINE void multiply_rows(const QuantizedShape& shape, const Activations& x,
-                                         int64_t count, const std::byte* panel, int64_t panels,
-                                         float* sums) {
+BACKLOT_KERNEL_INLINE void multiply_panel(const QuantizedShape& shape, const Activations& x,
+                                          int64_t count, const std::byte* panel, float* sums) {
   if constexpr (rows > 0) {
-    if (count == rows) {
-      multiply_panels<rows, bits, block>(shape, x, panel, panels, sums);
-    } else {
-      multiply_rows<rows - 1, bits, block>(shape, x, count, panel, panels, sums);
+    if (count != rows) return multiply_panel<rows - 1, bits, block>(shape, x, count, panel, sums);
+    constexpr int vectors = rows == 1 ? panel_vectors : Vectors::tile_vectors;
+    for (int offset = 0; offset < panel_columns; offset += vectors * Vectors::lanes) {
+      Tile<rows, vectors>{shape, x, panel, offset}.template run<bits, block>(sums);
     }
   }
 }
@@ -236,22 +217,21 @@ template <int bits, int block>
 BACKLOT_KERNEL void multiply_range(const QuantizedShape& shape, const std::byte* packed,
                                    const QuantizedRows& rows, const QuantizedOut& out,
                                    int64_t begin, int64_t end, int64_t first, int64_t last) {
-  alignas(64) float sums[Vectors::tile_rows * sums_stride];
-  const int64_t at_once = end - begin <= 2 ? 2 : 1;
+  constexpr int64_t most = Vectors::tile_rows;
+  alignas(64) float sums[most * panel_columns];
+  // Tiles of about the same size: a small one costs nearly as much as a large one.
+  const int64_t tiles = (end - begin + most - 1) / most;
   const Epilogue epilogue{shape, out};
-  for (int64_t panel = first; panel < last; panel += at_once) {
-    const int64_t panels = std::min(at_once, last - panel);
+  for (int64_t panel = first; panel < last; ++panel) {
     const auto* weight = packed + panel * shape.panel_bytes();
-    for (int64_t row = begin; row < end; row += Vectors::tile_rows) {
-      const int64_t count = std::min<int64_t>(Vectors::tile_rows, end - row);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t row = begin + (end - begin) * tile / tiles;
+      const int64_t count = begin + (end - begin) * (tile + 1) / tiles - row;
       const Activations x{rows.codes + row * shape.in, rows.scales + row * shape.blocks(),
                           rows.sums + row * shape.groups()};
-      multiply_rows<Vectors::tile_rows, bits, block>(shape, x, count, weight, panels, sums);
+      multiply_panel<most, bits, block>(shape, x, count, weight, sums);
       for (int64_t r = 0; r < count; ++r) {
-        for (int64_t p = 0; p < panels; ++p) {
-          epilogue.finish(sums + r * sums_stride + p * panel_columns, row + r,
-                          (panel + p) * shape.panel_out());
-        }
+        epilogue.finish(sums + r * panel_columns, row + r, panel * shape.panel_out());
       }
     }
   }
