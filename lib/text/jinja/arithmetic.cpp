@@ -28,8 +28,10 @@ int64_t power(int64_t base, int64_t exponent) {
   int64_t result = 1;
   if (base == 0 || base == 1) return exponent == 0 ? 1 : base;
   if (base == -1) return exponent % 2 == 0 ? 1 : -1;
-  for (; exponent > 0; --exponent)
-    result = checked(__builtin_mul_overflow(result, base, &result), result);
+  for (; exponent > 0; --exponent) {
+    const bool overflowed = __builtin_mul_overflow(result, base, &result);
+    checked(overflowed, result);
+  }
   return result;
 }
 

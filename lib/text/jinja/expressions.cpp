@@ -9,7 +9,7 @@
 namespace backlot::jinja {
 namespace {
 
-constexpr uint64_t most_work = uint64_t{1} << 28;  // some seconds at the worst
+constexpr uint64_t most_work = uint64_t{1} << 26;  // about a second at the worst
 constexpr uint64_t value_cost = 48;                // units for a value in a list
 
 // Python's name in messages about attributes.

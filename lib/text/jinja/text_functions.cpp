@@ -23,9 +23,7 @@ std::vector<std::string> words(const std::u32string& text, int64_t most) {
   for (skip(true); at < text.size(); skip(true)) {
     const size_t begin = at;
     if (most >= 0 && static_cast<int64_t>(result.size()) == most) {
-      size_t end = text.size();
-      while (is_python_space(text[end - 1])) --end;
-      result.push_back(encode_utf8(text.substr(begin, end - begin)));
+      result.push_back(encode_utf8(text.substr(begin)));
       break;
     }
     skip(false);
