@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/byte_level_tokenizer.h"
 
 namespace backlot {
 
@@ -43,10 +44,6 @@ enum class GgufTokenType : int32_t {
   unused = 5,
   byte = 6
 };
-
-// Whether special tokens written out in a text, such as <|im_end|>, become their ids. In rendered
-// chats they must; in text that somebody else wrote they end its role if they do.
-enum class SpecialTokensInText { parsed, plain };
 
 // Whether text of ids shows special tokens or leaves them out.
 enum class SpecialTokensShown { yes, no };
