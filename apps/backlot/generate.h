@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -82,6 +83,11 @@ struct RunSteps {
 // Takes the steps, and leaves manifest, metrics and report true, whatever stops the run. Throws
 // what `make` throws.
 RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps);
+
+// Conducts each of the runs in turn. If one throws, says which of the others were not started, and
+// throws it on.
+void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
+                     const std::function<void(const PreparedRun& run)>& conduct);
 
 // Says what the run folder's outputs of earlier runs are like.
 void report_findings(const RunFolder& folder);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/time.h"
 #include "base/units.h"
@@ -19,9 +20,13 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
         return text.empty() ? std::string("is empty; name the run folder") : std::string();
       });
   app.add_option("--set", options.sets, "override a value of the spec: path=value");
-  app.add_option("--dtype", options.dtype, "float32, bfloat16, float16 or auto");
-  app.add_option("--quantize", options.quantize,
-                 "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures");
+  offer_values(*app.add_option("--dtype", options.dtype, "float32, bfloat16, float16 or auto"),
+               precision_names);
+  offer_values(
+      *app.add_option(
+          "--quantize", options.quantize,
+          "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures"),
+      quantization_names);
   app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
       ->check(CLI::Range(1, 4096));
   app.add_option("--quota", options.quota,
@@ -142,6 +147,20 @@ RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& 
   }
   if (failure) std::rethrow_exception(failure);
   return totals;
+}
+
+void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
+                     const std::function<void(const PreparedRun& run)>& conduct) {
+  for (size_t i = 0; i < runs.size(); ++i) try {
+      conduct(runs[i]);
+    } catch (...) {
+      if (i + 1 < runs.size())
+        log_warning(fmt::format("not started: {}; the same command{} goes on with {}",
+                                fmt::join(std::span(options.specs).subspan(i + 1), ", "),
+                                options.fresh ? " without --fresh" : "",
+                                i + 2 < runs.size() ? "them" : "it"));
+      throw;
+    }
 }
 
 void report_findings(const RunFolder& folder) {

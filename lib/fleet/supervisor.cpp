@@ -148,6 +148,8 @@ void Supervisor::end_hung() {
 }
 
 void Supervisor::bury_ended(WorkQueue& queue) {
+  // Whoever asked us to stop may have asked the workers too; that they do is no loss to speak of.
+  if (stop_.requested()) return;
   for (const auto& worker : workers_) {
     if (!worker->alive()) continue;
     const auto hung = hung_.find(worker.get());

@@ -187,6 +187,21 @@ TEST(Fleet, OnSigtermItEndsWhatIsInHandAndResumesLater) {
   expect_each_once(work / "run", 2000);
 }
 
+// As a service manager stops a group of processes, and timeout(1) its children.
+TEST(Fleet, WorkersThatAreAskedToStopWithItAreNoLossToSpeakOf) {
+  TemporaryFolder work;
+  Process supervisor(fleet(work / "run", 2000, "cpu,cpu"));
+  while (supervisor.running() && pictures_in(work / "run") < 30) std::this_thread::sleep_for(1ms);
+  const auto workers = children_of(supervisor.pid());
+  supervisor.send(SIGTERM);
+  for (const pid_t pid : workers) ::kill(pid, SIGTERM);
+  const auto result = supervisor.wait();
+  EXPECT_EQ(result.exit_code, 143) << result.err;
+  EXPECT_EQ(result.err.find("warning"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("exit code 143"), std::string::npos) << result.err;
+  EXPECT_EQ(read_manifest(work / "run")["totals"]["failed"], 0);
+}
+
 TEST(Fleet, WorkersGoWithTheirSupervisor) {
   TemporaryFolder work;
   Process supervisor(fleet(work / "run", 5000, "cpu,cpu"));
