@@ -73,11 +73,10 @@ std::vector<std::string> memory_lines(MemoryPlanner& planner, const Item& item, 
   lines.push_back(fmt::format("{}, {}, {} together{}{}{}", plan.device, plan.dtype, plan.batch,
                               each, plan.vae_tiling ? ", decoded in tiles" : "",
                               plan.text_encoders_out ? ", text encoders moved out" : ""));
-  const std::string allowed =
-      plan.allowed == unknown_allowance
-          ? ""
-          : fmt::format(", of {} that {}may be taken", human_bytes(plan.allowed),
-                        each.empty() ? "" : "by each ");
+  const std::string allowed = plan.allowed == unknown_allowance
+                                  ? ""
+                                  : fmt::format(", of {} that {}", human_bytes(plan.allowed),
+                                                each.empty() ? "may be taken" : "each may take");
   lines.push_back(fmt::format("{} at the peak{} ({}; {}){}", human_bytes(plan.need.peak()), each,
                               parts(plan.need), plan.need.measured ? "measured" : "estimated",
                               allowed));
