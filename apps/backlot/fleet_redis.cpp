@@ -151,7 +151,8 @@ RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOp
                       .take_cached = [] { return int64_t{0}; },
                       .queued = [&](const Item& item) { progress.item_queued(item); },
                       .make = make,
-                      .end = [&](const RunTotals& totals) { progress.end(totals); }});
+                      .end = [&](const RunTotals& totals) { progress.end(totals); },
+                      .cut_short = say_cut_short});
 }
 
 }  // namespace

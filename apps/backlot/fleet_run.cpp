@@ -150,7 +150,8 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, Re
              LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
              fleet.get(folder.lock_fd()).run(queue);
            },
-       .end = [&](const RunTotals& totals) { progress.end(totals); }});
+       .end = [&](const RunTotals& totals) { progress.end(totals); },
+       .cut_short = say_cut_short});
 }
 
 ExitCode merge(const CLI::App& app, const FleetRunOptions& options) {

@@ -113,7 +113,8 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
              making.cache = cache;
              run_on_one_device(engine.get(), run.plan, folder, making, progress, stop);
            },
-       .end = [&](const RunTotals& totals) { progress.end(totals); }});
+       .end = [&](const RunTotals& totals) { progress.end(totals); },
+       .cut_short = say_cut_short});
 }
 
 // Writes the trace whatever way the runs end: a run that failed is the one to look into.

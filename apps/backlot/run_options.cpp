@@ -5,12 +5,10 @@
 #include <set>
 #include <span>
 
-#include "base/time.h"
 #include "base/units.h"
 #include "command.h"
 #include "generate.h"
 #include "log.h"
-#include "run/report.h"
 
 namespace backlot {
 
@@ -112,43 +110,6 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
   return runs;
 }
 
-RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps) {
-  const Stopwatch watch;
-  const Totals before = folder.own_totals();
-  steps.begin(before);
-  folder.for_each_record([&](const Record& record) { metrics.reuse(record); });
-  folder.add_metrics([&metrics] { return metrics.live_text(); });
-  int64_t cached = 0;
-  std::exception_ptr failure;
-  try {
-    if (!folder.pending().empty()) cached = steps.take_cached();
-    const auto pending = folder.pending();
-    for (const Item* item : pending) steps.queued(*item);
-    if (!pending.empty()) steps.make();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  const Totals after = folder.own_totals();
-  const RunTotals totals{.items = after.items,
-                         .reused = before.done,
-                         .done = after.done - before.done,
-                         .cached = cached,
-                         .failed = after.failed,
-                         .pending = after.pending + after.failed,
-                         .seconds = watch.seconds()};
-  steps.end(totals);
-  try {
-    folder.remove_half_written();
-    folder.write_manifest();
-    build_report(folder.path());
-  } catch (const Error&) {
-    // What stopped the run (a full disk, say) matters more than that its summary failed too.
-    if (!failure) throw;
-  }
-  if (failure) std::rethrow_exception(failure);
-  return totals;
-}
-
 void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
                      const std::function<void(const PreparedRun& run)>& conduct) {
   for (size_t i = 0; i < runs.size(); ++i) try {
@@ -183,6 +144,8 @@ void report_findings(const RunFolder& folder) {
   if (found.unreadable_lines > 0)
     log_warning(fmt::format("{} unreadable journal line(s) passed over", found.unreadable_lines));
 }
+
+void say_cut_short() { log_warning("interrupted; run the same command again to go on"); }
 
 void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
   if (!json) return print_result(run.shown_folder);
