@@ -64,8 +64,8 @@ coverage: $(ready)
 	gcovr --root . --filter 'lib/' --filter 'apps/' --exclude-unreachable-branches \
 	  --print-summary --fail-under-line 85 build-coverage
 
-dist: build
-	@scripts/dist.sh
+dist: $(ready)
+	@scripts/dist.sh $(jobs)
 
 clean:
-	rm -rf build build-asan build-tsan build-coverage dist
+	rm -rf build build-asan build-tsan build-coverage build-dist dist

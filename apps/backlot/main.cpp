@@ -40,9 +40,9 @@ constexpr Command command_table[] = {
      "backlot models show models/pocket-xl", declare_models},
     {"cache", "a folder of finished outputs: stats, clear, verify",
      "backlot cache verify ~/.cache/backlot", declare_cache,
-     "exit codes: 0 done, 1 verify found damaged entries, 2 wrong command line, 3 no such cache "
-     "or\n"
-     "            it can't be read or written"},
+     "exit codes: 0 done, 1 verify found damaged entries, 2 wrong command line, 3 no such cache, "
+     "it\n"
+     "            can't be read, or not all of it can be removed"},
     {"report", "build a run's report.html again, or merge shards into one run",
      "backlot report out/demo\n"
      "  backlot report shard-1 shard-2 shard-3 -o merged",
