@@ -65,7 +65,7 @@ def table_row(row, width):
     if "reason" in row:
         return name + [f"not measured: {row['reason']}"] + ["–"] * (width - 3)
     figures, against = row["figures"], row.get("speedups")
-    ratio = "1"
+    ratio = "1" if row["contestant"] == "backlot" else "–"
     if against:
         ratio = " / ".join(f"{against[name]['median']:.2f}" if name in against else "–" for name in NAMES)
     found = row.get("agreement")
