@@ -26,6 +26,7 @@ struct Command {
 std::span<const Command> commands();
 
 Run declare_generate(CLI::App& app);
+Run declare_enhance(CLI::App& app);
 Run declare_fleet_run(CLI::App& app);
 Run declare_fleet_worker(CLI::App& app);
 Run declare_bench(CLI::App& app);

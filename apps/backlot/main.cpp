@@ -20,6 +20,10 @@ constexpr Command command_table[] = {
      "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o "
      "apple",
      declare_generate},
+    {"enhance", "make short prompts into rich ones with a language model",
+     "backlot enhance --prompt 'a red apple' --style cinematic\n"
+     "  backlot enhance --messages chat.json --max-tokens 200 --stream",
+     declare_enhance},
     {"fleet-run", "the same over every device here, and over many machines",
      "backlot fleet-run jobspecs/demo.yaml --devices cpu,cpu", declare_fleet_run},
     {"bench", "measure this machine: image, load, kernels, fleet",
