@@ -65,7 +65,7 @@ def table_row(row, width):
     if "reason" in row:
         return name + [f"not measured: {row['reason']}"] + ["–"] * (width - 3)
     figures, against = row["figures"], row.get("speedups")
-    ratio = "1"
+    ratio = "1" if row["contestant"] == "backlot" else "–"
     if against:
         ratio = " / ".join(f"{against[name]['median']:.2f}" if name in against else "–" for name in NAMES)
     found = row.get("agreement")
@@ -94,8 +94,8 @@ def table(results):
                       for row in results["rows"] if "stopped" in row)
     lines += ["", "How many times as fast: decode / " + " / ".join(NAMES[1:-2]) + " / all prompts, the peer one by "
               "one / the peer batched; backlot batched in both.",
-              f"Medians (least–most) of {results['rounds']} rounds of a process each, after a warm-up, the contestants "
-              f"in turns with backlot; {results['threads']} threads on {results['machine']}; load of the machine at "
+              f"Medians (least–most) of {results['rounds']} rounds of a process each, after a warm-up, the "
+              f"contestants in turns with backlot; {results['threads']} threads on {results['machine']}; load of the machine at "
               f"the start {results['load']:.1f}. transformers batched {results['batch']} at a time. {software}."
               f"{notes}{stopped}"]
     return "\n".join(lines) + "\n"

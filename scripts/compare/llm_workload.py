@@ -62,7 +62,7 @@ class Workload:
         for i in range(self.repeats):
             self.singles.append(single(f"decode-{i}", 24, self.decode_tokens, 100 + 10 * i))
             # A word of these takes a little more than a token, the template some twenty.
-            self.singles += [single(f"prefill-{tokens}-{i}", int(0.86 * tokens) - 20, 1, 200 + tokens + 10 * i)
+            self.singles += [single(f"prefill-{tokens}-{i}", int(0.9 * tokens) - 22, 1, 200 + tokens + 10 * i)
                              for tokens in PREFILLS]
         shared = [{"role": "system", "content": SYSTEM}]
         for idea, answer in EXAMPLES:

@@ -10,24 +10,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts"))
 from compare import contestants, llm_contestants, llm_report, llm_workload  # noqa: E402
 
-# Answers every request, the last one first: ten tokens of prompt, prefill in 0.5 s, 0.25 s a token after the first.
+# Answers every request, the last one first: ten tokens of prompt, prefill in 0.5 s, 0.25 s a token after the first;
+# of many, each had to wait a second longer than the one before.
 FAKE = """#!/usr/bin/env python3
 import json, sys
 from pathlib import Path
 def option(name):
     return sys.argv[sys.argv.index(name) + 1]
 assert sys.argv[1] == "enhance" and {"--json", "--ignore-eos"} <= set(sys.argv) and option("--temperature") == "0"
-one = "--batch-size" in sys.argv
-for line in Path(option("--requests")).read_text().splitlines()[::-1]:
+one = "--max-sequences" in sys.argv
+for i, line in list(enumerate(Path(option("--requests")).read_text().splitlines()))[::-1]:
     request = json.loads(line)
     count = request["body"]["max_tokens"] - SHORT
     assert request["body"]["messages"][-1]["role"] == "user"
     print(json.dumps({"id": request["custom_id"], "prompt": "", "text": "", "token_ids": list(range(count)),
                       "prompt_tokens": 10, "finish_reason": "length",
-                      "seconds": {"prefill": 0.5, "decode": 0.25 * (count - 1) if one else 99}}))
-SUMMARY
+                      "seconds": {"wait": 0 if one else i, "prefill": 0.5, "decode": 0.25 * (count - 1)}}))
 """
-SUMMARY = 'print(json.dumps({"summary": {"seconds": {"load": 1.0, "generate": 3.5}}}))'
 
 
 def run_of(decode, together):
@@ -43,9 +42,9 @@ class Backlot(unittest.TestCase):
         self.work = llm_workload.Workload(Path("model.gguf"), repeats=2, prompts=3)
         self.ids = {each["id"]: [0] * 10 for each in self.work.singles + self.work.together}
 
-    def measure(self, short=0, summary=SUMMARY):
+    def measure(self, short=0):
         path = self.out / "program"
-        path.write_text(FAKE.replace("SHORT", str(short)).replace("SUMMARY", summary))
+        path.write_text(FAKE.replace("SHORT", str(short)))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         args = types.SimpleNamespace(backlot=path, backlot_options=[], threads=1, limit=60)
         return llm_contestants.measure("backlot", args, self.work, "as it is", self.out / "run", self.ids)
@@ -54,14 +53,9 @@ class Backlot(unittest.TestCase):
         run = self.measure()
         self.assertEqual(run.decode, [4.0, 4.0])  # the first token is prefill's
         self.assertEqual(run.prefill, {512: [20.0, 20.0], 2048: [20.0, 20.0]})
-        self.assertEqual((run.together, run.notes), ({"batched": 3.5}, []))
+        self.assertEqual(run.together, {"batched": 2 + 0.5 + 0.25 * 63})  # until the last one's end
         self.assertEqual(set(run.answers), {"enhance-0", "enhance-1", "enhance-2"})
         self.assertEqual(run.answers["enhance-0"], list(range(64)))
-
-    def test_without_a_summary_its_loading_counts(self):
-        run = self.measure(summary="")
-        self.assertGreater(run.together["batched"], 0)
-        self.assertIn("loading as well", run.notes[0])
 
     def test_other_work_than_asked_for_fails(self):
         with self.assertRaisesRegex(contestants.Failed, "15 tokens of 16"):
