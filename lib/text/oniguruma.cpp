@@ -76,10 +76,14 @@ std::string from_oniguruma(const std::string& pattern) {
     } else if (c == '(' && pattern.compare(i, 2, "(?") == 0) {
       // Groups, look-around and options only: no recursion, conditions or callouts.
       const char kind = i + 2 < pattern.size() ? pattern[i + 2] : '\0';
-      if (std::string_view(":=!<>im-").find(kind) == std::string_view::npos || kind == '\0')
+      if (std::string_view(":=!<>i").find(kind) == std::string_view::npos || kind == '\0')
         refuse("this kind of group is not supported", i);
     }
-    result += c;
+    // Lines begin and end inside of a text as well.
+    if (!in_class && (c == '^' || c == '$'))
+      result += fmt::format("(?m:{})", c);
+    else
+      result += c;
   }
   return result;
 }

@@ -96,6 +96,21 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Language,
                                          std::pair("smollm2", "smollm"),
                                          std::pair("llama3", "llama-bpe")));
 
+TEST(LanguageTokenizer, ReadsQwensFromTokenizerJson) {
+  TemporaryFolder folder;
+  const auto lines = read_bpe_files(data / "qwen2").merges;
+  Json json;
+  json["model"] = {{"type", "BPE"}, {"vocab", Json::parse(read_file(data / "qwen2/vocab.json"))}};
+  for (const auto& merge : lines) json["model"]["merges"].push_back(merge.left + " " + merge.right);
+  write_file_durably(folder / "tokenizer.json", json.dump());
+  fs::copy(data / "qwen2/tokenizer_config.json", folder / "tokenizer_config.json");
+  const auto tokenizer = LanguageTokenizer::load(folder.path());
+  const auto texts = strings("qwen2");
+  const Json expected = reference("qwen2");
+  for (size_t i = 0; i < texts.size(); ++i)
+    EXPECT_EQ(tokenizer.encode(texts[i]), expected["ids"][i].get<std::vector<int32_t>>());
+}
+
 TEST(LanguageTokenizer, PutsBosBeforeACompletion) {
   const auto tokenizer = LanguageTokenizer::load(data / "llama3");
   const Json expected = reference("llama3");
