@@ -84,6 +84,7 @@ struct Tile {
     }
   }
 
+  template <int bits>
   BACKLOT_KERNEL_INLINE void add_scaled(const Dots& dots, const std::byte* head, int64_t block,
                                         Totals& totals) const {
 #pragma GCC unroll 8
@@ -92,7 +93,7 @@ struct Tile {
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
         totals[r][v] =
-            Vectors::multiply_add(Vectors::to_floats(dots[r][v]) * scale,
+            Vectors::multiply_add(Vectors::to_floats<bits>(dots[r][v]) * scale,
                                   Vectors::all(x.scales[r * blocks + block]), totals[r][v]);
       }
     }
@@ -134,7 +135,7 @@ struct Tile {
           for (int v = 0; v < vectors; ++v) dots[r][v] = Vectors::no_sums();
         }
         add_block<bits, block>(at, x.codes + done * block, dots);
-        add_scaled(dots, head, done, totals);
+        add_scaled<bits>(dots, head, done, totals);
       }
       add_minimums(head + panel_columns * scale_size, group, totals);
     }

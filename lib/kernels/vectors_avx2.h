@@ -71,25 +71,33 @@ struct Vectors {
     return _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(15));
   }
   BACKLOT_KERNEL_INLINE static Ints all_bytes(int32_t four) { return _mm256_set1_epi32(four); }
+  // Adds the dot products of four unsigned codes and four signed ones; at most 32 of each before
+  // to_floats().
   template <int bits>
   BACKLOT_KERNEL_INLINE static Ints dot(Ints sums, Ints codes, Ints x) {
 #ifdef BACKLOT_AVX_VNNI
     return _mm256_dpbusd_avx_epi32(sums, codes, x);
 #else
-    const auto ones = _mm256_set1_epi16(1);
     if constexpr (bits == 4) {
-      const auto pairs = _mm256_maddubs_epi16(codes, x);
-      return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, ones));
+      // In 16 bits: a lane takes two of each four, 16 products of at most 15 * 127.
+      return _mm256_add_epi16(sums, _mm256_maddubs_epi16(codes, x));
     } else {
       // Two products of eight bits may pass 16; those of half a code cannot.
       const auto low = _mm256_maddubs_epi16(low_codes(codes), x);
       const auto high = _mm256_maddubs_epi16(high_codes(codes), x);
-      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(low, ones));
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(low, _mm256_set1_epi16(1)));
       return _mm256_add_epi32(sums, _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
     }
 #endif
   }
-  BACKLOT_KERNEL_INLINE static Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
+  template <int bits>
+  BACKLOT_KERNEL_INLINE static Floats to_floats(Ints x) {
+#ifndef BACKLOT_AVX_VNNI
+    if constexpr (bits == 4) x = _mm256_madd_epi16(x, _mm256_set1_epi16(1));
+#endif
+    return _mm256_cvtepi32_ps(x);
+  }
+  // x is whole numbers of -127 … 127.
   BACKLOT_KERNEL_INLINE static void store_bytes(int8_t* at, Floats x) {
     const auto ints = _mm256_cvtps_epi32(x);
     const auto halves =

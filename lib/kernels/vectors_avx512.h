@@ -60,7 +60,10 @@ struct Vectors {
   BACKLOT_KERNEL_INLINE static Ints dot(Ints sums, Ints codes, Ints x) {
     return _mm512_dpbusd_epi32(sums, codes, x);
   }
-  BACKLOT_KERNEL_INLINE static Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
+  template <int bits>
+  BACKLOT_KERNEL_INLINE static Floats to_floats(Ints x) {
+    return _mm512_cvtepi32_ps(x);
+  }
   // x is whole numbers of -127 … 127.
   BACKLOT_KERNEL_INLINE static void store_bytes(int8_t* at, Floats x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));

@@ -74,6 +74,7 @@ struct Vectors {
     sums += (codes >> 24 & 0xff) * (x >> 24);
     return sums;
   }
+  template <int bits>
   BACKLOT_KERNEL_INLINE static Floats to_floats(Ints x) {
     return __builtin_convertvector(x, Floats);
   }
