@@ -251,8 +251,9 @@ BACKLOT_KERNEL void quantized_linear_version(const QuantizedShape& shape, const 
   }
 }
 
+// The sum of the codes; not a number where a value is not, so that it shows in the products.
 template <int block>
-BACKLOT_KERNEL_INLINE int32_t quantize_block(const float* x, int8_t* codes, float& scale) {
+BACKLOT_KERNEL_INLINE float quantize_block(const float* x, int8_t* codes, float& scale) {
   constexpr int vectors = block / Vectors::lanes;
   Vectors::Floats values[vectors];
   auto most = Vectors::zero();
@@ -271,7 +272,7 @@ BACKLOT_KERNEL_INLINE int32_t quantize_block(const float* x, int8_t* codes, floa
     sum += rounded;
     Vectors::store_bytes(codes + v * Vectors::lanes, rounded);
   }
-  return static_cast<int32_t>(Vectors::sum(sum));
+  return Vectors::sum(sum);
 }
 
 template <int block>
@@ -285,8 +286,8 @@ BACKLOT_KERNEL void quantize_range(const QuantizedShape& shape, const float* x, 
     for (int64_t group = 0; group < groups; ++group) {
       float sum = 0;
       for (int64_t b = 0; b < per_group; ++b, from += block, codes += block, ++scales) {
-        const int32_t whole = quantize_block<block>(from, codes, *scales);
-        sum += *scales * static_cast<float>(whole);
+        const float whole = quantize_block<block>(from, codes, *scales);
+        sum += *scales * whole;
       }
       to.sums[row * groups + group] = sum;
     }

@@ -247,6 +247,23 @@ TEST_P(Quantized, ActivationsAreWithinHalfAStep) {
   }
 }
 
+// A model gone wrong shows in its results.
+TEST_P(Quantized, WhatIsNoNumberStaysNone) {
+  const QuantizedShape shape{96, 33, 4, 32};
+  const Weight weight(shape, made);
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    for (int64_t at = 0; at < shape.in; at += 5) {
+      auto x = made.reals(2 * shape.in);
+      x[at] = bad;
+      Activations rows(shape, x, GetParam());
+      const auto out = multiply(weight, rows, GetParam());
+      for (int64_t i = 0; i < 2 * shape.out; ++i) {
+        ASSERT_EQ(std::isfinite(out[i]), i >= shape.out) << bad << " at " << at;
+      }
+    }
+  }
+}
+
 TEST_P(Quantized, ReadsRowsWithAStride) {
   const QuantizedShape shape{64, 1, 4, 32};
   const auto x = made.reals(3 * 100);
