@@ -10,7 +10,7 @@ class Interpreter::Deeper {
  public:
   Deeper(int& depth, Budget& budget) : depth_(depth) {
     constexpr int deepest = 700;
-    constexpr uint64_t step = 16;
+    constexpr uint64_t step = 64;
     budget.spend(step);
     if (depth_ >= deepest) throw Error("it calls itself too deep");
     ++depth_;

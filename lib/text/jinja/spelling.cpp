@@ -53,7 +53,7 @@ std::string quoted(const std::string& text) {
 
 void append_repr(const Value& value, std::string& to, Budget& budget) {
   const size_t before = to.size();
-  budget.spend(1);
+  budget.spend(16);
   if (value.is_text()) {
     to += quoted(value.text());
   } else if (value.is_sequence()) {
@@ -114,7 +114,7 @@ class JsonWriter {
  private:
   void append(const Value& value, int level) {
     const size_t before = to_.size();
-    budget_.spend(1);
+    budget_.spend(16);
     if (value.is_none()) {
       to_ += "null";
     } else if (value.is_boolean()) {

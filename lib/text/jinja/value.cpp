@@ -199,7 +199,7 @@ const Value* Value::find(const std::string& key) const {
 }
 
 bool equal(const Value& a, const Value& b, Budget& budget) {
-  budget.spend(1);
+  budget.spend(16);
   if (a.is_undefined() || a.is_none()) return a.type() == b.type();
   if (a.is_number() && b.is_number()) {
     if (a.is_real() || b.is_real()) return a.real() == b.real();
@@ -227,7 +227,7 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
 }
 
 int compare(const Value& a, const Value& b, Budget& budget) {
-  budget.spend(1);
+  budget.spend(16);
   if (a.is_number() && b.is_number()) {
     if (a.is_real() || b.is_real()) return a.real() < b.real() ? -1 : a.real() > b.real();
     return a.integer() < b.integer() ? -1 : a.integer() > b.integer();
