@@ -10,7 +10,7 @@ jobs := $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ {n = int($$2 / 2e6)} \
 	END {if (n > cores) n = cores; print (n < 1 ? 1 : n)}' /proc/meminfo)
 
 menu:
-	@echo 'make setup      Debian packages and LibTorch, whatever is missing'
+	@echo 'make setup      Debian packages, LibTorch and models/smollm2, whatever is missing'
 	@echo 'make build      build/backlot and its engine (does setup first)'
 	@echo 'make demo       a sheet of pictures from jobspecs/demo.yaml, in out/demo'
 	@echo 'make test       all tests; the parts that read strange files again under sanitizers'
@@ -64,8 +64,8 @@ coverage: $(ready)
 	gcovr --root . --filter 'lib/' --filter 'apps/' --exclude-unreachable-branches \
 	  --print-summary --fail-under-line 85 build-coverage
 
-dist: build
-	@scripts/dist.sh
+dist: $(ready)
+	@scripts/dist.sh $(jobs)
 
 clean:
-	rm -rf build build-asan build-tsan build-coverage dist
+	rm -rf build build-asan build-tsan build-coverage build-dist dist

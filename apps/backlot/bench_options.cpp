@@ -11,6 +11,7 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "bench.h"
+#include "command.h"
 #include "device_option.h"
 #include "engine/probe.h"
 #include "fleet/devices.h"
@@ -160,7 +161,9 @@ Defaults defaults_for(const BenchRequest& request) {
 }  // namespace
 
 void declare_bench_options(CLI::App& app, BenchOptions& options) {
-  app.add_option("suites", options.suites, "image, load, kernels, fleet (default: all that can)");
+  offer_values(*app.add_option("suites", options.suites,
+                               "image, load, kernels, fleet (default: all that can)"),
+               suite_names);
   app.add_option("--model", options.model, "a model's folder (default: the bundled pocket-xl)");
   app.add_option("--variant", options.variant, "fp16 picks *.fp16.safetensors");
   app.add_option("--synthetic", options.synthetic,
@@ -169,7 +172,9 @@ void declare_bench_options(CLI::App& app, BenchOptions& options) {
       ->excludes("--model")
       ->excludes("--variant");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
-  app.add_option("--dtype", options.dtypes, "a list of float32, bfloat16, float16, auto");
+  offer_values(
+      *app.add_option("--dtype", options.dtypes, "a list of float32, bfloat16, float16, auto"),
+      precision_names);
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
       ->check(CLI::Range(1, 4096));
   app.add_option("--batch-size", options.batch_sizes, "a list: pictures made together");

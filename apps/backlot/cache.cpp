@@ -53,35 +53,48 @@ ExitCode print_stats(const ResultCache& cache, const CacheCommand& command) {
   return ExitCode::done;
 }
 
+void print_stuck(const std::vector<std::string>& stuck, const CacheCommand& command) {
+  for (const auto& path : stuck)
+    log_error(fmt::format("{}: can't be removed; check its permissions, or remove it yourself",
+                          (fs::path(command.folder) / path).string()));
+}
+
 ExitCode clear(ResultCache& cache, const CacheCommand& command) {
-  const CacheStats removed = cache.clear();
+  const auto [removed, stuck] = cache.clear();
   if (command.json)
-    print_result(
-        Json{{"cache", command.folder}, {"removed", removed.entries}, {"bytes", removed.bytes}}
-            .dump());
+    print_result(Json{
+        {"cache", command.folder},
+        {"removed", removed.entries},
+        {"bytes", removed.bytes},
+        {"stuck",
+         stuck}}.dump());
   else
     print_result(fmt::format("{}: removed {}, {}", command.folder, plural(removed.entries),
                              human_bytes(removed.bytes)));
-  return ExitCode::done;
+  print_stuck(stuck, command);
+  return stuck.empty() ? ExitCode::done : ExitCode::environment;
 }
 
 ExitCode verify(ResultCache& cache, const CacheCommand& command) {
-  const auto damaged = cache.remove_damaged();
+  const CacheCheck check = cache.remove_damaged();
   cache.trim();
-  const CacheStats stats = cache.stats();
   if (command.json) {
-    print_result(Json{
-        {"cache", command.folder},
-        {"sound", stats.entries},
-        {"bytes", stats.bytes},
-        {"damaged",
-         damaged}}.dump());
+    print_result(Json{{"cache", command.folder},
+                      {"sound", check.sound},
+                      {"bytes", cache.stats().bytes},
+                      {"damaged", check.removed},
+                      {"stuck", check.stuck}}
+                     .dump());
   } else {
-    for (const auto& path : damaged) print_result(path + ": damaged; removed");
-    print_result(fmt::format("{}: {} sound, {} damaged and removed", command.folder,
-                             plural(stats.entries), damaged.size()));
+    for (const auto& path : check.removed) print_result(path + ": damaged; removed");
+    for (const auto& path : check.stuck) print_result(path + ": unreadable; can't be removed");
+    print_result(fmt::format(
+        "{}: {} sound, {} damaged and removed{}", command.folder, plural(check.sound),
+        check.removed.size(),
+        check.stuck.empty() ? "" : fmt::format(", {} can't be removed", check.stuck.size())));
   }
-  return damaged.empty() ? ExitCode::done : ExitCode::items_failed;
+  const bool sound = check.removed.empty() && check.stuck.empty();
+  return sound ? ExitCode::done : ExitCode::items_failed;
 }
 
 ExitCode run_cache(const CacheCommand& command) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/stop.h"
@@ -26,6 +27,7 @@ struct Command {
 std::span<const Command> commands();
 
 Run declare_generate(CLI::App& app);
+Run declare_enhance(CLI::App& app);
 Run declare_fleet_run(CLI::App& app);
 Run declare_fleet_worker(CLI::App& app);
 Run declare_bench(CLI::App& app);
@@ -34,6 +36,10 @@ Run declare_health(CLI::App& app);
 Run declare_models(CLI::App& app);
 Run declare_report(CLI::App& app);
 Run declare_completion(CLI::App& app);
+
+// Names an option's values, for the help and for completion, where something else than the parser
+// checks them.
+void offer_values(CLI::Option& option, std::span<const std::string_view> values);
 
 // A result on standard output, followed by a newline.
 void print_result(std::string_view text);

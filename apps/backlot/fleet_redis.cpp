@@ -151,7 +151,8 @@ RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOp
                       .take_cached = [] { return int64_t{0}; },
                       .queued = [&](const Item& item) { progress.item_queued(item); },
                       .make = make,
-                      .end = [&](const RunTotals& totals) { progress.end(totals); }});
+                      .end = [&](const RunTotals& totals) { progress.end(totals); },
+                      .cut_short = say_cut_short});
 }
 
 }  // namespace
@@ -227,7 +228,7 @@ ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const Genera
   const auto server = serve_metrics(options.metrics, metrics);
   FleetProgressTee progress{&metrics, shown.get()};
   ExitCode code = ExitCode::done;
-  for (const auto& run : runs) {
+  const auto conduct = [&](const PreparedRun& run) {
     RunFolderOptions how;
     how.boxes_write = true;
     std::optional<uint64_t> forgotten;
@@ -237,17 +238,18 @@ ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const Genera
     }
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
-    try {
-      const RunTotals totals =
-          coordinate(run, folder, options, redis, forgotten, progress, metrics, stop);
-      if (totals.failed > 0) code = ExitCode::items_failed;
-      print_totals(run, totals, options.json);
-    } catch (const Interrupted&) {
-      log_warning(
-          "interrupted; the queue stays, and its workers go on: run the same command again "
-          "to follow");
-      return stop.exit_code();
-    }
+    const RunTotals totals =
+        coordinate(run, folder, options, redis, forgotten, progress, metrics, stop);
+    if (totals.failed > 0) code = ExitCode::items_failed;
+    print_totals(run, totals, options.json);
+  };
+  try {
+    conduct_in_turn(runs, options, conduct);
+  } catch (const Interrupted&) {
+    log_warning(
+        "interrupted; the queue stays, and its workers go on: run the same command again "
+        "to follow");
+    return stop.exit_code();
   }
   return code;
 }

@@ -10,6 +10,7 @@
 #include "command.h"
 #include "device_option.h"
 #include "fleet/devices.h"
+#include "fleet/faults.h"
 #include "fleet/local_queue.h"
 #include "fleet/supervisor.h"
 #include "fleet_redis.h"
@@ -149,7 +150,8 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, Re
              LocalQueue queue(folder, target_of(run, folder, options), options.attempts);
              fleet.get(folder.lock_fd()).run(queue);
            },
-       .end = [&](const RunTotals& totals) { progress.end(totals); }});
+       .end = [&](const RunTotals& totals) { progress.end(totals); },
+       .cut_short = say_cut_short});
 }
 
 ExitCode merge(const CLI::App& app, const FleetRunOptions& options) {
@@ -178,6 +180,7 @@ ExitCode work_for_redis(const FleetRunOptions& options, StopSignal& stop) {
 
 ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& stop) {
   configure_log(options);
+  check_faults();
   check_run_options(options);
   check_redis_options(app, options.engine, options.redis);
   check_slurm_options(app, options.engine);
@@ -203,21 +206,22 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
   const auto cache = open_cache(options.cache);
   Fleet fleet(options, progress, stop);
   ExitCode code = ExitCode::done;
-  for (const auto& run : runs) {
+  const auto conduct = [&](const PreparedRun& run) {
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     how.shard = options.shard;
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
-    try {
-      const RunTotals totals =
-          make_items(run, folder, fleet, cache.get(), options, progress, metrics, stop);
-      if (totals.failed > 0) code = ExitCode::items_failed;
-      print_totals(run, totals, options.json);
-    } catch (const Interrupted&) {
-      log_warning("interrupted; run the same command again to go on");
-      return stop.exit_code();
-    }
+    const RunTotals totals =
+        make_items(run, folder, fleet, cache.get(), options, progress, metrics, stop);
+    if (totals.failed > 0) code = ExitCode::items_failed;
+    print_totals(run, totals, options.json);
+  };
+  try {
+    conduct_in_turn(runs, options, conduct);
+  } catch (const Interrupted&) {
+    log_warning("interrupted; run the same command again to go on");
+    return stop.exit_code();
   }
   return code;
 }

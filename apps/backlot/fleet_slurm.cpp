@@ -83,23 +83,24 @@ ExitCode run_fleet_on_slurm(const CLI::App& app, const std::vector<PreparedRun>&
   settings.attempts = attempts;
   settings.first_look = report_findings;
   ExitCode code = ExitCode::done;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    settings.command = task_command(app, runs[i], i);
+  const auto conduct = [&](const PreparedRun& run) {
+    settings.command = task_command(app, run, static_cast<size_t>(&run - runs.data()));
     if (options.dry_run) {
-      print_plan(runs[i], options, {choose_device("auto")});
-      if (!options.json) print_slurm_plan(runs[i], settings);
-      continue;
+      print_plan(run, options, {choose_device("auto")});
+      if (!options.json) print_slurm_plan(run, settings);
+      return;
     }
-    try {
-      const RunTotals totals = run_on_slurm(runs[i].plan, runs[i].info,
-                                            options.fresh ? Resume::start_over : Resume::from_disk,
-                                            settings, progress, stop);
-      if (totals.failed > 0) code = ExitCode::items_failed;
-      print_totals(runs[i], totals, options.json);
-    } catch (const Interrupted&) {
-      log_warning("interrupted; run the same command again to go on");
-      return stop.exit_code();
-    }
+    const RunTotals totals =
+        run_on_slurm(run.plan, run.info, options.fresh ? Resume::start_over : Resume::from_disk,
+                     settings, progress, stop);
+    if (totals.failed > 0) code = ExitCode::items_failed;
+    print_totals(run, totals, options.json);
+  };
+  try {
+    conduct_in_turn(runs, options, conduct);
+  } catch (const Interrupted&) {
+    log_warning("interrupted; run the same command again to go on");
+    return stop.exit_code();
   }
   return code;
 }

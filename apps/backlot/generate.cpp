@@ -15,6 +15,7 @@
 #include "progress.h"
 #include "run/cached_results.h"
 #include "run/report.h"
+#include "schedulers/names.h"
 #include "spec/fields.h"
 
 namespace backlot {
@@ -25,14 +26,19 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
       ->group("Jobs without a spec");
   const auto field_option = [&](const std::string& name, const std::string& key,
                                 const std::string& help) {
-    app.add_option_function<std::string>(
-           name, [&options, key](const std::string& text) { options.fields[key] = text; }, help)
+    return app
+        .add_option_function<std::string>(
+            name, [&options, key](const std::string& text) { options.fields[key] = text; }, help)
         ->group("Jobs without a spec");
   };
   field_option("--model", "model", "a diffusers folder or an SDXL checkpoint in safetensors");
   for (const auto& field : job_fields())
-    if (field.name != "prompt" && field.applies_to(Task::text_to_image))
-      field_option(option_name(field), std::string(field.name), std::string(field.help));
+    if (field.name != "prompt" && field.applies_to(Task::text_to_image)) {
+      CLI::Option* option =
+          field_option(option_name(field), std::string(field.name), std::string(field.help));
+      if (!field.choices.empty()) offer_values(*option, field.choices);
+      if (field.kind == FieldKind::scheduler) offer_values(*option, scheduler_names());
+    }
   field_option("--preset", "preset", "a bundle of defaults, see jobspecs/presets.yaml");
   field_option("--name", "name", "the run folder's name");
   field_option("--prompts-from", "prompts_from", ".txt with a prompt a line, .csv or .jsonl");
@@ -107,7 +113,8 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engi
              making.cache = cache;
              run_on_one_device(engine.get(), run.plan, folder, making, progress, stop);
            },
-       .end = [&](const RunTotals& totals) { progress.end(totals); }});
+       .end = [&](const RunTotals& totals) { progress.end(totals); },
+       .cut_short = say_cut_short});
 }
 
 // Writes the trace whatever way the runs end: a run that failed is the one to look into.
@@ -163,20 +170,21 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   TraceFile trace(options.trace);
   RunTracer traced(told, trace.recorder());
   RunProgress& progress = trace.wanted() ? static_cast<RunProgress&>(traced) : told;
-  for (const auto& run : runs) {
+  const auto conduct = [&](const PreparedRun& run) {
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
     report_findings(folder);
-    try {
-      const RunTotals totals =
-          make_items(run, folder, engine, cache.get(), options, progress, metrics, stop);
-      if (totals.failed > 0) code = ExitCode::items_failed;
-      print_totals(run, totals, options.json);
-    } catch (const Interrupted&) {
-      log_warning("interrupted; run the same command again to go on");
-      return stop.exit_code();
-    }
+    const RunTotals totals =
+        make_items(run, folder, engine, cache.get(), options, progress, metrics, stop);
+    if (totals.failed > 0) code = ExitCode::items_failed;
+    print_totals(run, totals, options.json);
+  };
+  try {
+    conduct_in_turn(runs, options, conduct);
+  } catch (const Interrupted&) {
+    log_warning("interrupted; run the same command again to go on");
+    return stop.exit_code();
   }
   trace.write();
   return code;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "base/stop.h"
 #include "cache_option.h"
 #include "engine/engine.h"
+#include "fleet/conduct_run.h"
 #include "fleet/fleet_metrics.h"
 #include "fleet/memory_plan.h"
 #include "fleet/run_progress.h"
@@ -70,21 +72,16 @@ Quantization quantization_of(const std::string& name);
 
 void configure_log(const GenerateOptions& options);
 
-// What is said and done in the course of a run.
-struct RunSteps {
-  std::function<void(const Totals& before)> begin;
-  std::function<int64_t()> take_cached;          // how many came from a cache
-  std::function<void(const Item& item)> queued;  // each that is still to be made
-  std::function<void()> make;                    // called if there are any
-  std::function<void(const RunTotals& totals)> end;
-};
-
-// Takes the steps, and leaves manifest, metrics and report true, whatever stops the run. Throws
-// what `make` throws.
-RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps);
+// Conducts each of the runs in turn. If one throws, says which of the others were not started, and
+// throws it on.
+void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
+                     const std::function<void(const PreparedRun& run)>& conduct);
 
 // Says what the run folder's outputs of earlier runs are like.
 void report_findings(const RunFolder& folder);
+
+// What is left to say where the process is ended in the middle of a run.
+void say_cut_short();
 
 // The run's result on standard output.
 void print_totals(const PreparedRun& run, const RunTotals& totals, bool json);

@@ -13,6 +13,7 @@
 #include "media/metadata.h"
 #include "media/picture_io.h"
 #include "model_store.h"
+#include "run/history.h"
 #include "spec/alternatives.h"
 #include "spec/fields.h"
 #include "spec/resolve.h"
@@ -126,10 +127,17 @@ std::string shown(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
+// What is there already and would be kept.
+int64_t done_before(const PreparedRun& run, const GenerateOptions& options,
+                    const std::vector<const Item*>& items) {
+  return options.fresh ? 0 : count_done(run.plan.run_folder, items);
+}
+
 void print_plan_json(const PreparedRun& run, const GenerateOptions& options, MemoryPlanner& planner,
                      std::span<const DeviceMemory> devices, const std::vector<const Item*>& items) {
   Json out{{"run", run.shown_folder},
            {"items", items.size()},
+           {"done", done_before(run, options, items)},
            {"quantization", options.quantize},
            {"memory", Json::array()},
            {"plan", Json::array()}};
@@ -228,8 +236,14 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options,
   MemoryPlanner planner(memory_wish(options));
   const auto devices = memory_of(workers);
   if (options.json) return print_plan_json(run, options, planner, devices, items);
-  print_result(
-      fmt::format("{}: {} item(s) into {}", run.plan.name, items.size(), run.shown_folder));
+  print_result(fmt::format("{}: {} item(s){} into {}", run.plan.name, items.size(),
+                           options.shard ? fmt::format(" of {} (shard {})", run.plan.items.size(),
+                                                       to_string(*options.shard))
+                                         : "",
+                           run.shown_folder));
+  if (const int64_t done = done_before(run, options, items); done > 0)
+    print_result(fmt::format("  {} of {} done already, by the journals and the sizes of files",
+                             done, items.size()));
   for (const auto& group : group_items(items)) {
     const Item& first = *group.batches.front().items.front();
     print_result(

@@ -20,6 +20,10 @@ constexpr Command command_table[] = {
      "  backlot generate --model models/pocket-xl --prompt 'a red apple' --steps 20 --seed 7 -o "
      "apple",
      declare_generate},
+    {"enhance", "make short prompts into rich ones with a language model",
+     "backlot enhance --prompt 'a red apple' --style cinematic\n"
+     "  backlot enhance --messages chat.json --max-tokens 200 --stream",
+     declare_enhance},
     {"fleet-run", "the same over every device here, and over many machines",
      "backlot fleet-run jobspecs/demo.yaml --devices cpu,cpu", declare_fleet_run},
     {"bench", "measure this machine: image, load, kernels, fleet",
@@ -36,9 +40,9 @@ constexpr Command command_table[] = {
      "backlot models show models/pocket-xl", declare_models},
     {"cache", "a folder of finished outputs: stats, clear, verify",
      "backlot cache verify ~/.cache/backlot", declare_cache,
-     "exit codes: 0 done, 1 verify found damaged entries, 2 wrong command line, 3 no such cache "
-     "or\n"
-     "            it can't be read or written"},
+     "exit codes: 0 done, 1 verify found damaged entries, 2 wrong command line, 3 no such cache, "
+     "it\n"
+     "            can't be read, or not all of it can be removed"},
     {"report", "build a run's report.html again, or merge shards into one run",
      "backlot report out/demo\n"
      "  backlot report shard-1 shard-2 shard-3 -o merged",

@@ -26,8 +26,9 @@ std::vector<fs::path> list_models() {
   for (const auto& place : places) {
     if (!fs::is_directory(place, error)) continue;
     for (const auto& model : find_models(place)) {
-      const fs::path canonical = fs::weakly_canonical(model);
-      if (seen.insert(canonical).second) models.push_back(canonical);
+      // A link to a model keeps its own name.
+      if (seen.insert(fs::weakly_canonical(model)).second)
+        models.push_back(fs::weakly_canonical(model.parent_path()) / model.filename());
     }
   }
   return models;

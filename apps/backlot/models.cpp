@@ -95,6 +95,22 @@ std::string grouped(int64_t number) {
   return digits;
 }
 
+void print_language(const DecoderConfig& config) {
+  constexpr int64_t tokens = 1000;
+  print_result(
+      fmt::format("  {} layers of {}, {} attention heads of {} ({} for keys and values), "
+                  "{} tokens in the vocabulary, {} in the context",
+                  config.num_hidden_layers, config.hidden_size, config.num_attention_heads,
+                  config.head_dim, config.num_key_value_heads, grouped(config.vocab_size),
+                  grouped(config.max_position_embeddings)));
+  const auto kept = [&](int64_t bytes) {
+    return human_bytes(static_cast<uint64_t>(tokens * key_value_bytes(config, bytes)));
+  };
+  print_result(
+      fmt::format("  keys and values of {} tokens in memory: {} as float32, {} as bfloat16",
+                  grouped(tokens), kept(4), kept(2)));
+}
+
 void print_summary(const ModelSummary& model) {
   print_result(fmt::format("{}\n  {}, {}", model.path.string(), model.kind, model.pipeline_class));
   for (const auto& part : model.components) {
@@ -106,8 +122,10 @@ void print_summary(const ModelSummary& model) {
   }
   const auto weights = static_cast<uint64_t>(model.parameters());
   print_result(
-      fmt::format("  {} parameters; weights in memory: {} as float32, {} as bfloat16 or float16",
-                  grouped(model.parameters()), human_bytes(4 * weights), human_bytes(2 * weights)));
+      fmt::format("  {} parameters; weights in memory: {} as float32, {} as bfloat16 or float16{}",
+                  grouped(model.parameters()), human_bytes(4 * weights), human_bytes(2 * weights),
+                  model.kind == "GGUF" ? ", " + human_bytes(model.bytes()) + " as stored" : ""));
+  if (model.language) print_language(*model.language);
   if (model.licence) print_result(fmt::format("  licence: {}", *model.licence));
   for (const auto& problem : model.problems) print_result("  problem: " + problem);
 }
@@ -164,10 +182,11 @@ ExitCode show(const ModelsOptions& options) {
     print_summary(model);
     print_needs(model);
   } else {
-    print_result(
-        fmt::format("{}: files, configs, vocabularies and scheduler are sound (tensor names "
-                    "and shapes are checked when it is loaded)",
-                    options.path));
+    print_result(options.path +
+                 (model.language
+                      ? ": files, config and tensors are sound"
+                      : ": files, configs, vocabularies and scheduler are sound (tensor names "
+                        "and shapes are checked when it is loaded)"));
   }
   return model.problems.empty() ? ExitCode::done : ExitCode::environment;
 }
@@ -196,7 +215,7 @@ Run declare_models(CLI::App& app) {
                  "standard input into token ids")
       ->check(CLI::IsMember({"list", "show", "check", "tokenize"}));
   app.add_option("path", options->path,
-                 "a model folder or file; for tokenize the tokenizer's folder");
+                 "a model folder, checkpoint or GGUF; for tokenize the tokenizer's folder");
   app.add_option("--variant", options->variant, "look at this variant's weights, e.g. fp16");
   app.add_flag("--json", options->json, "print JSON");
   return [options](StopSignal&) {

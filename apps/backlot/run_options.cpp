@@ -3,13 +3,12 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
-#include "base/time.h"
 #include "base/units.h"
 #include "command.h"
 #include "generate.h"
 #include "log.h"
-#include "run/report.h"
 
 namespace backlot {
 
@@ -19,9 +18,13 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
         return text.empty() ? std::string("is empty; name the run folder") : std::string();
       });
   app.add_option("--set", options.sets, "override a value of the spec: path=value");
-  app.add_option("--dtype", options.dtype, "float32, bfloat16, float16 or auto");
-  app.add_option("--quantize", options.quantize,
-                 "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures");
+  offer_values(*app.add_option("--dtype", options.dtype, "float32, bfloat16, float16 or auto"),
+               precision_names);
+  offer_values(
+      *app.add_option(
+          "--quantize", options.quantize,
+          "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures"),
+      quantization_names);
   app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
       ->check(CLI::Range(1, 4096));
   app.add_option("--quota", options.quota,
@@ -107,41 +110,18 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
   return runs;
 }
 
-RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& steps) {
-  const Stopwatch watch;
-  const Totals before = folder.own_totals();
-  steps.begin(before);
-  folder.for_each_record([&](const Record& record) { metrics.reuse(record); });
-  folder.add_metrics([&metrics] { return metrics.live_text(); });
-  int64_t cached = 0;
-  std::exception_ptr failure;
-  try {
-    if (!folder.pending().empty()) cached = steps.take_cached();
-    const auto pending = folder.pending();
-    for (const Item* item : pending) steps.queued(*item);
-    if (!pending.empty()) steps.make();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  const Totals after = folder.own_totals();
-  const RunTotals totals{.items = after.items,
-                         .reused = before.done,
-                         .done = after.done - before.done,
-                         .cached = cached,
-                         .failed = after.failed,
-                         .pending = after.pending + after.failed,
-                         .seconds = watch.seconds()};
-  steps.end(totals);
-  try {
-    folder.remove_half_written();
-    folder.write_manifest();
-    build_report(folder.path());
-  } catch (const Error&) {
-    // What stopped the run (a full disk, say) matters more than that its summary failed too.
-    if (!failure) throw;
-  }
-  if (failure) std::rethrow_exception(failure);
-  return totals;
+void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
+                     const std::function<void(const PreparedRun& run)>& conduct) {
+  for (size_t i = 0; i < runs.size(); ++i) try {
+      conduct(runs[i]);
+    } catch (...) {
+      if (i + 1 < runs.size())
+        log_warning(fmt::format("not started: {}; the same command{} goes on with {}",
+                                fmt::join(std::span(options.specs).subspan(i + 1), ", "),
+                                options.fresh ? " without --fresh" : "",
+                                i + 2 < runs.size() ? "them" : "it"));
+      throw;
+    }
 }
 
 void report_findings(const RunFolder& folder) {
@@ -164,6 +144,8 @@ void report_findings(const RunFolder& folder) {
   if (found.unreadable_lines > 0)
     log_warning(fmt::format("{} unreadable journal line(s) passed over", found.unreadable_lines));
 }
+
+void say_cut_short() { log_warning("interrupted; run the same command again to go on"); }
 
 void print_totals(const PreparedRun& run, const RunTotals& totals, bool json) {
   if (!json) return print_result(run.shown_folder);

@@ -1,13 +1,13 @@
 #include "base/precision.h"
 
+#include <algorithm>
+
 namespace backlot {
 
 std::optional<Precision> precision_named(std::string_view name) {
-  if (name == "auto") return Precision::automatic;
-  if (name == "float32") return Precision::float32;
-  if (name == "bfloat16") return Precision::bfloat16;
-  if (name == "float16") return Precision::float16;
-  return std::nullopt;
+  const auto found = std::ranges::find(precision_names, name);
+  if (found == precision_names.end()) return std::nullopt;
+  return static_cast<Precision>(found - precision_names.begin());
 }
 
 }  // namespace backlot

@@ -2,21 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
 
 namespace backlot {
 namespace {
-
-struct Named {
-  Quantization quantization;
-  std::string_view name;
-};
-
-constexpr std::array names = {Named{Quantization::none, "none"}, Named{Quantization::int8, "int8"},
-                              Named{Quantization::fp8, "fp8"}};
 
 // Without them oneDNN adds products in 16 bits, which overflow.
 bool has_dot_products() {
@@ -26,13 +18,13 @@ bool has_dot_products() {
 }  // namespace
 
 std::string_view quantization_name(Quantization quantization) {
-  return names[static_cast<size_t>(quantization)].name;
+  return quantization_names[static_cast<size_t>(quantization)];
 }
 
 std::optional<Quantization> quantization_named(std::string_view name) {
-  for (const auto& each : names)
-    if (each.name == name) return each.quantization;
-  return std::nullopt;
+  const auto found = std::ranges::find(quantization_names, name);
+  if (found == quantization_names.end()) return std::nullopt;
+  return static_cast<Quantization>(found - quantization_names.begin());
 }
 
 void insist_on_quantization(Quantization quantization, std::string_view device) {

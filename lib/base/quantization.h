@@ -1,6 +1,7 @@
 // Layers in narrower numbers than the model's own: faster, and the picture changes a little.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string_view>
 
@@ -10,7 +11,9 @@ namespace backlot {
 // fp8: weights and activations in e4m3 with a scale per row, on a GPU.
 enum class Quantization { none, int8, fp8 };
 
-// "none", "int8", "fp8"
+// In the order of Quantization.
+constexpr std::array<std::string_view, 3> quantization_names = {"none", "int8", "fp8"};
+
 std::string_view quantization_name(Quantization quantization);
 std::optional<Quantization> quantization_named(std::string_view name);
 

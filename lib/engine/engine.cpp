@@ -11,6 +11,7 @@
 #include "base/machine.h"
 #include "engine/cuda_settings.h"
 #include "engine/entry.h"
+#include "pipelines/language.h"
 #include "pipelines/memory_meter.h"
 #include "pipelines/memory_pool.h"
 #include "pipelines/sdxl.h"
@@ -79,6 +80,11 @@ class TorchEngine : public Engine {
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                      Progress& progress) override {
     return load_sdxl(options, device_, progress);
+  }
+
+  std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,
+                                                     Progress& progress) override {
+    return backlot::load_language_model(options, device_, progress);
   }
 
   Ceilings measure_ceilings(Precision precision) override {

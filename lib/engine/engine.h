@@ -13,8 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "base/quantization.h"
+#include "engine/language_model.h"
 #include "engine/probe.h"
 
 namespace backlot {
@@ -171,6 +173,10 @@ class Engine {
   virtual std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                              Progress& progress) = 0;
 
+  // Throws as load_image_pipeline().
+  virtual std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,
+                                                             Progress& progress);
+
   // Takes a few seconds: the best of several runs of each.
   virtual Ceilings measure_ceilings(Precision precision) = 0;
 
@@ -179,5 +185,11 @@ class Engine {
   virtual void measure_kernels(const KernelRequest& request, const KernelListener& report,
                                Progress& progress) = 0;
 };
+
+inline std::unique_ptr<LanguageModel> Engine::load_language_model(
+    const LanguageModelOptions& options, Progress&) {
+  throw EnvironmentError(options.model.string(), "this engine has no language models",
+                         "run it on a device that has");
+}
 
 }  // namespace backlot

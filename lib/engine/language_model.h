@@ -12,19 +12,24 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/precision.h"
-#include "base/quantization.h"
 
 namespace backlot {
+
+// How the weights of linear layers are kept and multiplied. `automatic` keeps the packing that a
+// GGUF has, where nothing is said of the precision; `none` keeps them in the precision.
+enum class WeightPacking { automatic, none, int8, int4 };
+
+// "auto", "none", "int8", "int4"
+std::optional<WeightPacking> weight_packing_named(std::string_view name);
 
 struct LanguageModelOptions {
   std::filesystem::path model;  // a transformers folder, a .gguf file or a folder that holds one
   Precision precision = Precision::automatic;
-  // Of linear layers: how weights are kept and multiplied. A GGUF whose precision is automatic
-  // keeps the packing it has.
-  Quantization quantization = Quantization::none;
-  int64_t cache_tokens = 0;  // room for keys and values; 0: as much as the model's context, once
+  WeightPacking packing = WeightPacking::automatic;
+  int64_t cache_tokens = 0;  // room for keys and values; 0: for one sequence of the whole context
   // As PipelineOptions::synthetic: the sizes of an architecture, random weights.
   std::optional<std::string> synthetic;
 };
@@ -43,7 +48,8 @@ struct TokenRun {
 // of the runs; valid until the next call.
 struct ForwardResult {
   std::span<const float> logits;  // [runs that wanted logits, vocabulary_size]
-  std::span<const int32_t> best;  // the token of the largest logit, the first of equals
+  std::span<const int32_t>
+      best;  // the token of the largest logit, the first of equals; -1 if it is not finite
 };
 
 // A loaded model. Not safe for use from two threads at once.

@@ -8,17 +8,13 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "base/time.h"
-#include "fleet/quarters.h"
+#include "fleet/batch_watch.h"
 #include "media/picture_io.h"
 #include "media/preview.h"
 #include "spec/spec.h"
 
 namespace backlot {
 namespace {
-
-// After a first signal the batch in hand goes on if it should end within this; the rest of the
-// grace is for writing it.
-constexpr double finish_within_seconds = 3.5;
 
 // Encoding keeps up with a GPU only on several cores; on a CPU it must not take them from the
 // model.
@@ -48,61 +44,6 @@ ModelSizes sizes_if_readable(const Item& item) {
 }
 
 }  // namespace
-
-class BatchMaker::Watch : public Progress {
- public:
-  Watch(RunProgress& progress, const StopSignal& stop, std::span<const Item* const> batch)
-      : progress_(progress), stop_(stop), batch_(batch), previews_(batch.size()) {}
-
-  void stage(std::string_view name) override {
-    stage_ = name;
-    progress_.stage(name);
-  }
-  void step(int64_t done, int64_t total) override {
-    if (done > 0) step_seconds_ = step_.lap();
-    remaining_ = total - done;
-    progress_.step(done, total, std::ssize(batch_));
-    if (stage_ == "denoise") say_how_far(done, total);
-  }
-  void denoising(std::span<const size_t> items) override {
-    denoised_.assign(items.begin(), items.end());
-    quarters_ = {};
-  }
-  bool wants_previews(int64_t done, int64_t total) override {
-    return progress_.wants_previews() && !quarters_.passed_by(done, total).empty();
-  }
-  void preview(size_t item, const Picture& picture) override {
-    previews_.at(item) = preview_uri(picture);
-  }
-  bool stop_requested() const override {
-    if (!stop_.requested()) return false;
-    if (stage_ == "load") return true;
-    // Decoding costs about as much as a few steps.
-    const double left =
-        static_cast<double>(remaining_ + (stage_ == "denoise" ? 3 : 0)) * step_seconds_;
-    return stop_.seconds_since() + left > finish_within_seconds;
-  }
-
- private:
-  void say_how_far(int64_t done, int64_t total) {
-    const auto passed = quarters_.pass(done, total);
-    for (const int percent : passed)
-      for (const size_t item : denoised_)
-        progress_.item_progress(*batch_[item], percent,
-                                percent == passed.back() ? previews_[item] : "");
-  }
-
-  RunProgress& progress_;
-  const StopSignal& stop_;
-  std::span<const Item* const> batch_;
-  std::vector<std::string> previews_;  // as data: URIs, by place in the batch
-  std::vector<size_t> denoised_;       // places in the batch of those that steps are of
-  Quarters quarters_;
-  std::string stage_;
-  Stopwatch step_;
-  double step_seconds_ = 0;
-  int64_t remaining_ = 0;
-};
 
 BatchMaker::BatchMaker(LoadedPipeline& loaded, const OutputSettings& output, ResultStore& store,
                        const MakingOptions& options, RunProgress& progress, const StopSignal& stop)
@@ -156,7 +97,7 @@ Manner BatchMaker::manner_now(const Item& item) const {
 
 ImagePipeline& BatchMaker::load_as(const Item& item, const std::string& key, Precision precision,
                                    bool text_encoders_out) {
-  Watch watch(progress_, stop_, {});
+  BatchWatch watch(progress_, stop_, {});
   PipelineOptions options{.model = item.model,
                           .vae = item.vae,
                           .precision = precision,
@@ -254,7 +195,7 @@ void BatchMaker::make(std::vector<const Item*> batch, Steps steps) {
   }
   std::optional<std::string> out_of_memory;
   try {
-    Watch watch(progress_, stop_, batch);
+    BatchWatch watch(progress_, stop_, batch);
     progress_.batch_begun(batch);
     auto results = pipeline.start(requests, watch);
     progress_.stage_ended();

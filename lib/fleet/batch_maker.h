@@ -65,8 +65,6 @@ class BatchMaker {
   void drain();
 
  private:
-  class Watch;  // carries the pipeline's progress on, and asks whether to stop
-
   // How a batch is made, and what it took to get there.
   struct Steps {
     bool tiled = false;

@@ -78,6 +78,7 @@ struct FleetMetrics::Run {
   std::unordered_set<std::string> in_hand;        // ids
   std::map<std::string, int64_t> restarts_of;     // by worker
   std::map<std::string, uint64_t> peak_of;        // by device: bytes in use
+  std::map<std::string, WorkerView> workers;      // by name; with nothing in hand
 
   Registry books;
   Family<prometheus::Gauge>& items =
@@ -170,7 +171,18 @@ void FleetMetrics::begin(const FleetRun& run) {
   everything_->show(run_);
 }
 
-void FleetMetrics::end(const RunTotals&) { count_items(); }
+// What is read after the end is the file, when the workers are long gone; and those that stay for
+// another run are that run's from now on.
+void FleetMetrics::end(const RunTotals&) {
+  for (auto worker : std::exchange(run_->workers, {})) {
+    WorkerView& view = worker.second;
+    if (view.state == WorkerState::set_aside) continue;
+    view.state = WorkerState::ended;
+    view.resident_bytes = 0;
+    worker_changed(view);
+  }
+  count_items();
+}
 
 void FleetMetrics::reuse(const Record& record) {
   run_->attempts.Add(run_->labels()).Increment(static_cast<double>(record.attempts));
@@ -179,6 +191,8 @@ void FleetMetrics::reuse(const Record& record) {
 
 void FleetMetrics::worker_changed(const WorkerView& worker) {
   Run& run = *run_;
+  WorkerView& known = run.workers[worker.name] = worker;
+  known.in_hand.clear();
   const auto labels = [&](Labels more = {}) {
     more["worker"] = worker.name;
     more["device"] = worker.device;

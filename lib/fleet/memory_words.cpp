@@ -68,14 +68,16 @@ std::vector<std::string> memory_lines(MemoryPlanner& planner, const Item& item, 
                                       const DeviceMemory& device) {
   const BatchPlan plan = planner.plan(item, items, device);
   std::vector<std::string> lines;
-  lines.push_back(fmt::format("{}, {}, {} together{}{}", plan.device, plan.dtype, plan.batch,
-                              plan.vae_tiling ? ", decoded in tiles" : "",
+  const std::string each =
+      device.workers > 1 ? fmt::format(" in each of {} workers", device.workers) : "";
+  lines.push_back(fmt::format("{}, {}, {} together{}{}{}", plan.device, plan.dtype, plan.batch,
+                              each, plan.vae_tiling ? ", decoded in tiles" : "",
                               plan.text_encoders_out ? ", text encoders moved out" : ""));
-  const std::string allowed =
-      plan.allowed == unknown_allowance
-          ? ""
-          : fmt::format(", of {} that may be taken", human_bytes(plan.allowed));
-  lines.push_back(fmt::format("{} at the peak ({}; {}){}", human_bytes(plan.need.peak()),
+  const std::string allowed = plan.allowed == unknown_allowance
+                                  ? ""
+                                  : fmt::format(", of {} that {}", human_bytes(plan.allowed),
+                                                each.empty() ? "may be taken" : "each may take");
+  lines.push_back(fmt::format("{} at the peak{} ({}; {}){}", human_bytes(plan.need.peak()), each,
                               parts(plan.need), plan.need.measured ? "measured" : "estimated",
                               allowed));
   lines.insert(lines.end(), plan.reasons.begin(), plan.reasons.end());

@@ -148,6 +148,8 @@ void Supervisor::end_hung() {
 }
 
 void Supervisor::bury_ended(WorkQueue& queue) {
+  // Whoever asked us to stop may have asked the workers too; that they do is no loss to speak of.
+  if (stop_.requested()) return;
   for (const auto& worker : workers_) {
     if (!worker->alive()) continue;
     const auto hung = hung_.find(worker.get());
@@ -236,7 +238,8 @@ void Supervisor::stop_all(WorkQueue& queue) {
     if (worker->alive()) worker->ask_to_stop();
   const auto alive = [](const auto& worker) { return worker->alive(); };
   for (bool killed = false; std::ranges::any_of(workers_, alive);) {
-    if (!killed && std::max(since.seconds(), stop_.seconds_since()) > stop_within_seconds) {
+    const double waited = std::max(since.seconds(), stop_.seconds_since());
+    if (!killed && (stop_.urgent() || waited > stop_within_seconds)) {
       killed = true;
       for (const auto& worker : workers_)
         if (worker->alive()) worker->process()->signal(SIGKILL);

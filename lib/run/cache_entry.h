@@ -10,6 +10,9 @@
 
 namespace backlot {
 
+// Of the cache: entries/ab/abcdef…
+inline constexpr const char* cache_entries_folder = "entries";
+
 std::string encode_entry(std::string_view key, const CachedOutput& output,
                          std::string_view version);
 

@@ -63,6 +63,8 @@ int64_t take_from_cache(RunFolder& folder, const OutputSettings& output, ResultC
     if (batch.size() >= most_together || bytes >= most_bytes_together) write();
   }
   if (!batch.empty()) write();
+  // What puts would do; a run that only takes has none.
+  cache.hold_limits();
   return taken;
 }
 

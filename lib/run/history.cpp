@@ -60,4 +60,17 @@ Record last_known(const Item& item, const History& history) {
   return record;
 }
 
+int64_t count_done(const fs::path& folder, const std::vector<const Item*>& items) {
+  std::error_code absent;
+  if (!fs::is_directory(folder / "journal", absent)) return 0;
+  const RootedFolder root(folder);
+  const JournalContents contents = read_journals(root);
+  const Histories histories(contents);
+  return std::ranges::count_if(items, [&](const Item* item) {
+    return std::ranges::any_of(histories.of(item->id).done, [&](const Record* record) {
+      return root.file_size(record->file.path) == record->file.bytes;
+    });
+  });
+}
+
 }  // namespace backlot

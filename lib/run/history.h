@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/files.h"
 #include "run/journal.h"
 #include "spec/item.h"
 
@@ -38,5 +39,10 @@ Record untried(const Item& item);
 
 // The item's state by the journals alone. An output under another name than the plan's is none.
 Record last_known(const Item& item, const History& history);
+
+// How many of the items the folder's journals have as done, each with a file of the right size: a
+// look that takes no lock, reads no output and changes nothing, so the next run may prove fewer. 0
+// if it is no run folder. Throws EnvironmentError if it can't be read.
+int64_t count_done(const fs::path& folder, const std::vector<const Item*>& items);
 
 }  // namespace backlot

@@ -22,7 +22,6 @@ namespace {
 constexpr int format_version = 1;
 constexpr const char* marker_file = "backlot-cache.json";
 constexpr const char* lock_file = "lock";
-constexpr const char* entries_folder = "entries";
 
 // A process looks at the whole folder again after it has put this share of the limit, or so many
 // entries: that bounds both what looking costs and how far several processes get beyond the limit.
@@ -32,22 +31,12 @@ constexpr int64_t puts_between_looks = 1024;
 // When the limit is passed, so much of it is left filled: room is made for many puts at once.
 constexpr double filled_after_trim = 0.9;
 
-// A temporary file this old (seconds) is no one's any more.
-constexpr double abandoned_after = 3600;
-
-bool is_key(std::string_view name) {
-  return name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
+// So many entries that can't be read or replaced are warned of by name: with a whole cache of them
+// nobody reads more.
+constexpr int most_named = 8;
 
 fs::path entry_path(std::string_view key) {
-  return fs::path(entries_folder) / key.substr(0, 2) / key;
-}
-
-double age(const timespec& then) {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<double>(now.tv_sec - then.tv_sec) +
-         static_cast<double>(now.tv_nsec - then.tv_nsec) * 1e-9;
+  return fs::path(cache_entries_folder) / key.substr(0, 2) / key;
 }
 
 // Explicitly now: what the kernel takes for it is only as fine as its tick. A folder that may only
@@ -76,7 +65,7 @@ void check_marker(const RootedFolder& root) {
 // Empty, a cache, or what a kill left of one before the marker was there.
 void refuse_foreign_folder(const RootedFolder& root) {
   const auto ours = [](const std::string& name) {
-    return name == marker_file || name == lock_file || name == entries_folder ||
+    return name == marker_file || name == lock_file || name == cache_entries_folder ||
            is_temporary_name(name);
   };
   if (root.file_size(marker_file)) return;
@@ -86,9 +75,20 @@ void refuse_foreign_folder(const RootedFolder& root) {
                          "name another folder, or a new one");
 }
 
-fs::path made(const fs::path& folder) {
+// What files in general advise is of run folders; a cache has an option of its own.
+std::string mend_of(const EnvironmentError& error) {
+  std::string mend = error.mend();
+  const std::string_view option = "--output";
+  if (const size_t at = mend.find(option); at != std::string::npos)
+    mend.replace(at, option.size(), "--cache-dir DIR");
+  return mend;
+}
+
+RootedFolder opened(const fs::path& folder) try {
   make_folders(folder);
-  return fs::absolute(folder).lexically_normal();
+  return RootedFolder(fs::absolute(folder).lexically_normal());
+} catch (const EnvironmentError& error) {
+  throw EnvironmentError(error.where(), error.problem(), mend_of(error));
 }
 
 }  // namespace
@@ -118,21 +118,13 @@ bool is_cache(const fs::path& folder) {
          RootedFolder(folder).file_size(marker_file).has_value();
 }
 
-struct ResultCache::Entry {
-  fs::path path;
-  uint64_t bytes = 0;
-  timespec used{};
-  ino_t inode = 0;
-  bool temporary = false;
-};
-
 ResultCache::ResultCache(const fs::path& folder, CacheLimits limits, std::string version, Warn warn)
-    : root_(made(folder)), limits_(limits), version_(std::move(version)), warn_(std::move(warn)) {
+    : root_(opened(folder)), limits_(limits), version_(std::move(version)), warn_(std::move(warn)) {
   refuse_foreign_folder(root_);
   check_marker(root_);
   if (root_.file_size(marker_file)) return;
   try {
-    root_.make_folder(entries_folder);
+    root_.make_folder(cache_entries_folder);
     root_.write_durably(marker_file, Json{{"version", format_version}}.dump() + "\n");
   } catch (const EnvironmentError& error) {
     give_up(writable_, "written to", error);
@@ -140,10 +132,51 @@ ResultCache::ResultCache(const fs::path& folder, CacheLimits limits, std::string
 }
 
 void ResultCache::give_up(std::atomic<bool>& usable, std::string_view doing,
-                          const std::exception& error) {
+                          const EnvironmentError& error) {
   if (!usable.exchange(false)) return;
-  warn_(fmt::format("the cache can't be {} any more, the run goes on without: {}", doing,
-                    error.what()));
+  warn_(fmt::format("the cache can't be {} any more, the run goes on without: {}: {}; {}", doing,
+                    error.where(), error.problem(), mend_of(error)));
+}
+
+void ResultCache::warn_of_entry(const fs::path& path, std::string_view what) {
+  const int named = named_++;
+  if (named < most_named) warn_(fmt::format("{}: {}", (root_.path() / path).string(), what));
+  if (named == most_named)
+    warn_(
+        fmt::format("{}: more cached outputs can't be read or replaced; 'backlot cache verify' "
+                    "lists them, --cache-dir DIR takes another cache",
+                    root_.path().string()));
+}
+
+// The cache as a whole: what goes wrong with an entry is then that entry's own trouble.
+bool ResultCache::readable() const try {
+  root_.list(cache_entries_folder);
+  return root_.read(marker_file).has_value();
+} catch (const EnvironmentError&) {
+  return false;
+}
+
+// Removes whatever has an entry's place. False if it stays, or if nobody can tell.
+bool ResultCache::clear_place(const fs::path& path) const try {
+  root_.remove(path);
+  return !root_.modified(path);
+} catch (const EnvironmentError&) {
+  return false;
+}
+
+// True if the cache takes files, but not in this place.
+bool ResultCache::is_stuck(const fs::path& path) const {
+  return root_.takes_files(cache_entries_folder) &&
+         (!root_.takes_files(path.parent_path()) || !clear_place(path));
+}
+
+// It makes room for the output that is now made again. Where it can't, put() will say so.
+void ResultCache::leave_unread(const fs::path& path, const EnvironmentError& error) {
+  if (!readable()) return give_up(readable_, "read", error);
+  if (clear_place(path))
+    warn_of_entry(path, fmt::format("the cached output can't be read ({}); it is removed and made "
+                                    "again",
+                                    error.problem()));
 }
 
 std::optional<CachedOutput> ResultCache::get(std::string_view key) {
@@ -151,7 +184,7 @@ std::optional<CachedOutput> ResultCache::get(std::string_view key) {
   try {
     return read(key);
   } catch (const EnvironmentError& error) {
-    give_up(readable_, "read", error);
+    leave_unread(entry_path(key), error);
     return std::nullopt;
   }
 }
@@ -166,7 +199,7 @@ std::optional<CachedOutput> ResultCache::read(std::string_view key) {
   entry.path = path;
   entry.used = facts.st_mtim;
   entry.inode = facts.st_ino;
-  if (limits_.max_age && age(facts.st_mtim) > *limits_.max_age) {
+  if (limits_.max_age && entry.seconds_unused() > *limits_.max_age) {
     discard(entry);
     return std::nullopt;
   }
@@ -175,22 +208,33 @@ std::optional<CachedOutput> ResultCache::read(std::string_view key) {
     mark_as_used(file.get());
     return output;
   }
-  warn_(fmt::format("{}: the cached output is damaged; it is removed and made again",
-                    (root_.path() / path).string()));
-  discard(entry);
+  const bool removed = discard(entry);
+  warn_(fmt::format("{}: the cached output is damaged; it is {}made again",
+                    (root_.path() / path).string(), removed ? "removed and " : ""));
   return std::nullopt;
 }
 
-void ResultCache::discard(const Entry& entry) {
-  try {
-    remove_unchanged(entry);
-  } catch (const EnvironmentError& error) {
-    give_up(writable_, "written to", error);
-  }
+// Where it can't be, put() will say so.
+bool ResultCache::discard(const Entry& entry) const try {
+  return remove_unchanged(entry);
+} catch (const EnvironmentError&) {
+  return false;
 }
 
 void ResultCache::put(std::string_view key, const CachedOutput& output) {
   if (!writable_) return;
+  try {
+    write(key, output);
+    return;
+  } catch (const EnvironmentError& error) {
+    if (is_stuck(entry_path(key)))
+      return warn_of_entry(
+          entry_path(key),
+          fmt::format("can't be replaced ({}), so this output is not cached; remove it, or take "
+                      "another cache with --cache-dir DIR",
+                      error.problem()));
+  }
+  // The place was cleared, or the trouble is not the place's.
   try {
     write(key, output);
   } catch (const EnvironmentError& error) {
@@ -223,6 +267,10 @@ void ResultCache::trim() {
   }
 }
 
+void ResultCache::hold_limits() {
+  if (limits_.max_bytes || limits_.max_age) trim();
+}
+
 void ResultCache::trim_now() {
   const UniqueFd guard = root_.open_file(lock_file, O_RDWR | O_CREAT);
   int held;
@@ -241,15 +289,24 @@ void ResultCache::trim_now() {
   const auto keep =
       over ? static_cast<uint64_t>(filled_after_trim * static_cast<double>(*limits_.max_bytes))
            : UINT64_MAX;
+  std::optional<EnvironmentError> stuck;
   for (const auto& entry : found) {
-    const bool outlived = entry.temporary ? age(entry.used) > abandoned_after
-                                          : limits_.max_age && age(entry.used) > *limits_.max_age;
+    const bool outlived = entry.temporary
+                              ? entry.abandoned()
+                              : limits_.max_age && entry.seconds_unused() > *limits_.max_age;
     const bool superfluous = !entry.temporary && bytes > keep;
-    if ((outlived || superfluous) && remove_unchanged(entry)) bytes -= entry.bytes;
+    if (!outlived && !superfluous) continue;
+    try {
+      if (remove_unchanged(entry)) bytes -= entry.bytes;
+    } catch (const EnvironmentError& error) {
+      stuck = error;
+    }
   }
   bytes_found_ = bytes;
   bytes_put_ = 0;
   puts_ = 0;
+  // One that stays is made up for by others; a limit that can't be held is trouble.
+  if (stuck && over && bytes > *limits_.max_bytes) throw EnvironmentError(*stuck);
 }
 
 // Removes the file only if it is still the one that was looked at and was not used since: between
@@ -274,70 +331,6 @@ bool ResultCache::remove_unchanged(const Entry& entry) const {
   }
   root_.remove(aside);
   return true;
-}
-
-std::vector<ResultCache::Entry> ResultCache::entries() const {
-  std::vector<Entry> found;
-  for (const auto& folder : root_.list(entries_folder)) {
-    if (folder.size() != 2) continue;
-    const fs::path inside = fs::path(entries_folder) / folder;
-    for (const auto& file : root_.list_files(inside)) {
-      const bool temporary = is_temporary_name(file.name);
-      if (!temporary && !is_key(file.name)) continue;
-      Entry entry;
-      entry.path = inside / file.name;
-      entry.bytes = file.bytes;
-      entry.used = file.modified;
-      entry.inode = file.inode;
-      entry.temporary = temporary;
-      found.push_back(std::move(entry));
-    }
-  }
-  return found;
-}
-
-CacheStats ResultCache::stats() const {
-  CacheStats stats;
-  for (const auto& entry : entries()) {
-    stats.bytes += entry.bytes;
-    if (entry.temporary) continue;
-    ++stats.entries;
-    const int64_t used = entry.used.tv_sec;
-    stats.oldest_use = std::min(stats.oldest_use.value_or(used), used);
-    stats.newest_use = std::max(stats.newest_use.value_or(used), used);
-  }
-  return stats;
-}
-
-std::vector<std::string> ResultCache::remove_damaged() {
-  const auto found = entries();
-  std::vector<std::string> damaged;
-  std::mutex collecting;
-  in_parallel(found.size(), [&](size_t i) {
-    const Entry& entry = found[i];
-    if (entry.temporary) return;
-    // One that is gone by now was evicted.
-    const UniqueFd file = root_.open_file(entry.path, O_RDONLY | O_NONBLOCK);
-    if (!file) return;
-    const auto bytes = read_whole(file.get(), root_.path() / entry.path);
-    if (decode_entry(bytes, entry.path.filename().string()) || !remove_unchanged(entry)) return;
-    const std::lock_guard lock(collecting);
-    damaged.push_back(entry.path.string());
-  });
-  std::ranges::sort(damaged);
-  return damaged;
-}
-
-CacheStats ResultCache::clear() {
-  CacheStats removed;
-  for (const auto& entry : entries()) {
-    // Others' half-written files are left to them, or to the next trim.
-    if (entry.temporary && age(entry.used) < abandoned_after) continue;
-    root_.remove(entry.path);
-    removed.bytes += entry.bytes;
-    removed.entries += entry.temporary ? 0 : 1;
-  }
-  return removed;
 }
 
 }  // namespace backlot

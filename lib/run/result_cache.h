@@ -2,8 +2,11 @@
 // again. docs/cache.md describes its folder.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -11,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "run/journal.h"
 #include "run/rooted_folder.h"
 #include "spec/item.h"
@@ -50,13 +54,25 @@ struct CacheStats {
   std::optional<int64_t> oldest_use, newest_use;  // seconds since 1970
 };
 
+// What a look at every entry found.
+struct CacheCheck {
+  int64_t sound = 0;
+  std::vector<std::string> removed;  // damaged or unreadable
+  std::vector<std::string> stuck;    // the same, but they can't be removed
+};
+
+struct CacheClearing {
+  CacheStats removed;
+  std::vector<std::string> stuck;  // what can't be removed
+};
+
 // Any number of processes may use one folder at once, and each may be killed at any instant: an
 // entry is one file that is put in place whole, and every hit is held against its hashes. Someone
 // else's eviction looks like a miss.
 //
 // Once it is open, trouble never ends a run. It is told to `warn` (a full disk once, a damaged
-// entry each time), and the run goes on as if the entry were not there. Safe to use from several
-// threads.
+// entry each time), and the run goes on as if the entry were not there. An entry that can't be read
+// or replaced costs nothing but itself; the first few are named. Safe to use from several threads.
 class ResultCache {
  public:
   using Warn = std::function<void(const std::string&)>;
@@ -78,26 +94,45 @@ class ResultCache {
   // at it.
   void trim();
 
+  // The same, if there are limits. For the start of a run that may only take.
+  void hold_limits();
+
   // These throw EnvironmentError.
   CacheStats stats() const;
-  std::vector<std::string> remove_damaged();  // reads everything; the files it removed
-  CacheStats clear();                         // what was removed; foreign files stay
+  CacheCheck remove_damaged();  // reads everything
+  CacheClearing clear();        // foreign files stay
 
  private:
-  struct Entry;
-  std::vector<Entry> entries() const;
+  struct Entry {
+    double seconds_unused() const;
+    bool abandoned() const;  // a temporary file that is no one's any more
+    fs::path path;
+    uint64_t bytes = 0;
+    timespec used{};
+    ino_t inode = 0;
+    bool temporary = false;
+  };
+  // `odd` gets what stands in the place of entries and is none: folders, links, folders of entries
+  // that can't be looked into.
+  std::vector<Entry> entries(std::vector<fs::path>* odd = nullptr) const;
   void trim_now();
   bool remove_unchanged(const Entry& entry) const;
-  void discard(const Entry& entry);
+  bool discard(const Entry& entry) const;
+  bool readable() const;
+  bool clear_place(const fs::path& path) const;
+  bool is_stuck(const fs::path& path) const;
+  void leave_unread(const fs::path& path, const EnvironmentError& error);
+  void warn_of_entry(const fs::path& path, std::string_view what);
   std::optional<CachedOutput> read(std::string_view key);
   void write(std::string_view key, const CachedOutput& output);
-  void give_up(std::atomic<bool>& usable, std::string_view doing, const std::exception& error);
+  void give_up(std::atomic<bool>& usable, std::string_view doing, const EnvironmentError& error);
 
   RootedFolder root_;
   CacheLimits limits_;
   std::string version_;
   Warn warn_;
   std::atomic<bool> readable_ = true, writable_ = true;
+  std::atomic<int> named_ = 0;           // entries that were warned of
   std::mutex mutex_;                     // guards the rest
   std::optional<uint64_t> bytes_found_;  // by the last look at the whole folder
   uint64_t bytes_put_ = 0;               // by this process since then

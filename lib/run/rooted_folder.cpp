@@ -263,17 +263,24 @@ std::vector<RootedFolder::FileFacts> RootedFolder::list_files(const fs::path& re
   std::vector<FileFacts> files;
   for (auto& name : list(relative)) {
     struct stat facts {};
-    if (!folder || ::fstatat(folder.get(), name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0 ||
-        !S_ISREG(facts.st_mode))
+    if (!folder || ::fstatat(folder.get(), name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
       continue;
     FileFacts file;
     file.name = std::move(name);
+    file.regular = S_ISREG(facts.st_mode);
     file.bytes = static_cast<uint64_t>(facts.st_size);
     file.modified = facts.st_mtim;
     file.inode = facts.st_ino;
     files.push_back(std::move(file));
   }
   return files;
+}
+
+bool RootedFolder::takes_files(const fs::path& relative) const try {
+  const UniqueFd folder = open_folder(relative, Missing::tolerate);
+  return !folder || ::faccessat(folder.get(), ".", W_OK | X_OK, 0) == 0;
+} catch (const EnvironmentError&) {
+  return false;
 }
 
 void RootedFolder::sync(const fs::path& relative) const {

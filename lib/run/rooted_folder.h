@@ -93,9 +93,13 @@ class RootedFolder {
   // Names in the folder, sorted, without "." and ".."; none if it is not there.
   std::vector<std::string> list(const fs::path& relative) const;
 
-  // The regular files among them, with what stat(2) says of them; unsorted.
+  // True if files can be put into the folder, or if it is not there yet.
+  bool takes_files(const fs::path& relative) const;
+
+  // What stat(2) says of each name in the folder, in their order.
   struct FileFacts {
     std::string name;
+    bool regular = true;
     uint64_t bytes = 0;
     timespec modified{};
     ino_t inode = 0;

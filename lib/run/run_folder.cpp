@@ -2,29 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <exception>
 #include <mutex>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "base/sha256.h"
-#include "base/time.h"
-#include "run/history.h"
 #include "run/identity.h"
-#include "run/metrics.h"
-#include "run/private_paths.h"
-#include "run/run_lock.h"
-#include "run/space_guard.h"
+#include "run/run_folder_state.h"
 
 namespace backlot {
 namespace {
-
-// The manifest is renewed at most this often, and so that it takes at most this share of the time:
-// a million items cost a bounded number of writes.
-constexpr double seconds_between_manifests = 2;
-constexpr double manifest_time_share = 1.0 / 30;
 
 // A plan that would overwrite its own outputs or backlot's files is the spec's fault.
 void check_plan(const Plan& plan) {
@@ -47,177 +35,6 @@ std::optional<uint64_t> stored_seed(const fs::path& folder) {
   const auto identity = read_identity(RootedFolder(folder));
   return identity ? std::optional(identity->base_seed) : std::nullopt;
 }
-
-}  // namespace
-
-struct RunFolder::State {
-  State(const fs::path& folder, const Plan& plan, RunInfo info, const RunFolderOptions& options)
-      : shard(options.shard),
-        boxes_write(options.boxes_write),
-        root(folder, prefix()),
-        plan(plan),
-        info(std::move(info)),
-        private_paths(root.path()) {
-    for (const auto& model : this->info.models) private_paths.add(model.path.parent_path());
-  }
-
-  std::string prefix() const { return shard ? file_name_of(*shard) + "." : ""; }
-  bool owns(const Item& item) const { return !shard || shard->owns(item); }
-
-  void identify(Resume resume);
-  void open_journal();
-  void prepare();
-  void read_other_shards();
-  void write_manifest();
-  void write_manifest_alone();
-  void renew_manifest_if_due();
-  size_t complete(const Item& item, Record& record) const;
-  void put(size_t place, Record record);
-  void settle(size_t place, Record record);
-  bool add_engine(const EngineRecord& engine);  // false: known already
-
-  std::optional<Shard> shard;
-  bool boxes_write;
-  RootedFolder root;
-  const Plan& plan;
-  RunInfo info;
-  std::optional<RunLock> lock;
-  std::optional<JournalWriter> journal;
-  std::optional<SpaceGuard> space;
-  Identity identity;
-  Findings findings;
-
-  mutable std::mutex mutex;     // guards everything below, and the journal
-  std::vector<Record> records;  // by place in the plan
-  Totals own, others;           // of them
-  std::vector<bool> settled;    // done, or failed since open()
-  std::vector<EngineRecord> engines;
-  TextRecords texts;
-  std::unordered_map<std::string_view, size_t> place_of;  // by id
-  PrivatePaths private_paths;
-  Stopwatch since_manifest;
-  double manifest_seconds = 0;  // what the last one took
-  std::optional<int64_t> manifest_modified;
-  std::function<std::string()> more_metrics;
-};
-
-void RunFolder::State::identify(Resume resume) {
-  const auto stored = read_identity(root);
-  if (stored && resume == Resume::from_disk) {
-    identity = *stored;
-  } else {
-    if (stored) remove_run(root, read_journals(root));
-    identity = {.base_seed = info.base_seed, .created = utc_now()};
-    write_identity(root, identity);
-  }
-  if (identity.base_seed != info.base_seed)
-    throw EnvironmentError(root.path().string(), "another backlot began this run just now",
-                           "run the same command again");
-}
-
-void RunFolder::State::open_journal() {
-  journal.emplace(root, shard ? file_name_of(*shard) : "main");
-  // Outputs change names when the spec changes. Names may go from shard to shard, so that this is
-  // for one process: the first of them, while the guard keeps the others waiting.
-  if (!shard || !lock->alone()) return;
-  const JournalContents contents = read_journals(root);
-  if (!needs_moves(root, plan, contents)) return;
-  findings.renamed = survey(root, plan, contents, *journal).findings.renamed;
-}
-
-void RunFolder::State::prepare() {
-  JournalContents contents = read_journals(root);
-  remove_temporary_files(root, plan, contents, shard, boxes_write);
-  Survey found = survey(root, plan, contents, *journal, shard);
-  found.findings.renamed += findings.renamed;
-  findings = std::move(found.findings);
-  engines = std::move(contents.engines);
-  texts = texts_by_id(contents.texts);
-  records = std::move(found.records);
-  for (size_t i = 0; i < records.size(); ++i) {
-    (owns(plan.items[i]) ? own : others).add(records[i]);
-    settled.push_back(records[i].status == ItemStatus::done);
-    place_of[plan.items[i].id] = i;
-  }
-}
-
-// Fills in what the run knows of a record's item, and returns its place in the plan.
-size_t RunFolder::State::complete(const Item& item, Record& record) const {
-  const size_t place = place_of.at(item.id);
-  record.id = item.id;
-  record.index = item.index;
-  record.attempts = records[place].attempts + record.attempt.tries;
-  for (auto& warning : record.attempt.warnings) warning = private_paths.removed_from(warning);
-  record.error = private_paths.removed_from(record.error);
-  return place;
-}
-
-void RunFolder::State::put(size_t place, Record record) {
-  Totals& totals = owns(plan.items[place]) ? own : others;
-  totals.remove(records[place]);
-  totals.add(record);
-  records[place] = std::move(record);
-}
-
-void RunFolder::State::settle(size_t place, Record record) {
-  put(place, std::move(record));
-  settled[place] = true;
-  renew_manifest_if_due();
-}
-
-bool RunFolder::State::add_engine(const EngineRecord& engine) {
-  if (std::ranges::find(engines, engine) != engines.end()) return false;
-  engines.push_back(engine);
-  return true;
-}
-
-// Other shards' items are as their journals say now; each proves its own when it starts.
-void RunFolder::State::read_other_shards() {
-  const JournalContents contents = read_journals(root);
-  const Histories histories(contents);
-  for (size_t i = 0; i < records.size(); ++i)
-    if (const Item& item = plan.items[i]; !owns(item))
-      put(i, last_known(item, histories.of(item.id)));
-  for (const auto& engine : contents.engines) add_engine(engine);
-  for (const auto& text : contents.texts) texts.try_emplace(text.id, text);
-}
-
-void RunFolder::State::write_manifest_alone() {
-  const Stopwatch watch;
-  if (shard) read_other_shards();
-  backlot::write_manifest(root, {.plan = plan,
-                                 .info = info,
-                                 .records = records,
-                                 .engines = engines,
-                                 .texts = texts,
-                                 .leftover = findings.leftover,
-                                 .started = identity.created});
-  root.write_durably("metrics.prom",
-                     metrics_text(plan.name, records) + (more_metrics ? more_metrics() : ""));
-  manifest_seconds = watch.seconds();
-  manifest_modified = root.modified("manifest.json");
-  since_manifest = Stopwatch();
-}
-
-void RunFolder::State::write_manifest() {
-  std::optional<FolderGuard> guard;
-  if (shard) guard.emplace(root);
-  write_manifest_alone();
-}
-
-void RunFolder::State::renew_manifest_if_due() {
-  const double pause = std::max(seconds_between_manifests, manifest_seconds / manifest_time_share);
-  if (since_manifest.seconds() < pause) return;
-  if (!shard) return write_manifest_alone();
-  // One of many shards does it for all: a manifest that another has renewed since, or renews now,
-  // is young enough.
-  since_manifest = Stopwatch();
-  const auto modified = root.modified("manifest.json");
-  if (std::exchange(manifest_modified, modified) != modified) return;
-  if (const auto guard = FolderGuard::try_take(root)) write_manifest_alone();
-}
-
-namespace {
 
 // Names a plan among the shards that work on it together.
 std::string name_of_plan(const Plan& plan) {
@@ -294,6 +111,7 @@ std::string RunFolder::journal_prefix() const { return state_->prefix(); }
 int RunFolder::lock_fd() const { return state_->lock->fd(); }
 
 OutputFile RunFolder::write_output(const Item& item, std::string_view bytes) const {
+  const WriteGate::Pass pass(state_->gate);
   state_->space->take(item.output, bytes.size());
   state_->root.write_durably(item.output, bytes);
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
@@ -334,6 +152,7 @@ void RunFolder::record(const Item& item, Record record) {
 }
 
 std::vector<Record> RunFolder::write_done(std::vector<Finished> finished) {
+  const WriteGate::Pass pass(state_->gate);
   std::vector<NewFile> files;
   std::exception_ptr no_room;
   for (const auto& each : finished) {
@@ -429,6 +248,30 @@ void RunFolder::remove_half_written() {
 
 void RunFolder::write_manifest() {
   const std::lock_guard guard(state_->mutex);
+  state_->write_manifest();
+}
+
+void RunFolder::adopt_journals() {
+  const std::lock_guard guard(state_->mutex);
+  state_->adopt_journals();
+}
+
+void RunFolder::insist_on_outputs() {
+  const std::lock_guard guard(state_->mutex);
+  const auto lost = state_->drop_lost();
+  if (lost.empty()) return;
+  throw EnvironmentError(
+      path().string(),
+      fmt::format("{} finished item(s) lost their output or their journal line during the run, "
+                  "first {}",
+                  lost.size(), lost.front()),
+      "see what removes or moves files there, then run the same command again to make them");
+}
+
+void RunFolder::write_last_manifest() {
+  state_->gate.shut();
+  state_->mutex.lock();  // for good
+  state_->adopt_journals();
   state_->write_manifest();
 }
 

@@ -143,6 +143,20 @@ class RunFolder : public ResultStore {
   // at the end of a run.
   void write_manifest();
 
+  // Takes over what other processes recorded in the journals and nobody told of, proven by its
+  // file. Where a run ends in the middle of things, call it before write_manifest().
+  void adopt_journals();
+
+  // Looks, by names and sizes alone, whether all own items that are done still have their output
+  // and their journal line where the run folder's path leads. Throws EnvironmentError if something
+  // took them away while the run went on; those items are pending from then on.
+  void insist_on_outputs();
+
+  // For when the process is about to be ended by force, from any thread: adopt_journals() and
+  // write_manifest(). Outputs in the making come to their end first. From then on whoever writes or
+  // records waits for the end of the process, so that the manifest stays true.
+  void write_last_manifest();
+
  private:
   struct State;
   explicit RunFolder(std::unique_ptr<State> state);

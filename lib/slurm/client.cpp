@@ -28,8 +28,10 @@ std::string reason_in(const ProgramResult& result) {
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     const std::string_view text = trim(*line);
     if (text.empty()) continue;
-    const size_t mark = text.find("error: ");
-    return std::string(mark == std::string_view::npos ? text : text.substr(mark + 7));
+    for (const std::string_view mark : {"error: ", "fatal: "})
+      if (const size_t at = text.find(mark); at != std::string_view::npos)
+        return std::string(text.substr(at + mark.size()));
+    return std::string(text);
   }
   return fmt::format("ended with code {} and said nothing", result.exit_code);
 }
@@ -52,6 +54,15 @@ SlurmAway away(const std::string& program, const ProgramResult& result) {
   return {program, reason_in(result),
           "see whether slurmctld runs ('scontrol ping'), then run the same command again"};
 }
+
+// Words of Slurm's commands for: there is no slurm.conf, and no server that has it.
+bool is_unconfigured(const ProgramResult& result) {
+  return result.err.find("Could not establish a configuration source") != std::string::npos;
+}
+
+constexpr const char* configure =
+    "Slurm has no configuration on this machine: put the cluster's slurm.conf into /etc/slurm or "
+    "name it in $SLURM_CONF, or run this on a login node";
 
 EnvironmentError missing(const std::string& program) {
   return {program, "there is no such command here",
@@ -129,6 +140,7 @@ std::string SlurmClient::submit(const std::vector<std::string>& arguments, int l
   const ProgramResult result = run_outside(words, options);
   if (!result.found) throw missing("sbatch");
   if (is_away(result)) throw away("sbatch", result);
+  if (is_unconfigured(result)) throw EnvironmentError("sbatch", reason_in(result), configure);
   const std::string_view answer = trim(result.out);
   const std::string job(answer.substr(0, answer.find(';')));  // "JOB;CLUSTER"
   int64_t number = 0;
@@ -142,6 +154,7 @@ std::vector<SlurmTask> SlurmClient::tasks_named(const std::string& name) const {
       {"squeue", "--noheader", "--array", "--states=all", "--name=" + name, "--format=%F|%K|%T|%r"},
       {.seconds = patience_seconds, .stop = &stop_});
   if (!result.found) throw missing("squeue");
+  if (is_unconfigured(result)) throw SlurmAway("squeue", reason_in(result), configure);
   if (!result.succeeded()) throw away("squeue", result);
   return parse_squeue(result.out);
 }

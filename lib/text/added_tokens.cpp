@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -32,7 +33,8 @@ AddedToken token_from(const nlohmann::json& object, Special special, const fs::p
           .left_strip = flag(object, "lstrip", false, file),
           .right_strip = flag(object, "rstrip", false, file),
           .single_word = flag(object, "single_word", false, file),
-          .normalized = flag(object, "normalized", !is_special, file)};
+          .normalized = flag(object, "normalized", !is_special, file),
+          .special = is_special};
 }
 
 // A token that a role or a list names, as an object or by its content alone.
@@ -120,7 +122,8 @@ class Reader {
       bool has_role = false;
       for (const auto& [role, token] : special_.named) has_role |= token.content == content;
       for (const auto& token : extra_) has_role |= token.content == content;
-      list(id_from(value, content, file), {.content = content, .normalized = !has_role}, file);
+      list(id_from(value, content, file),
+           {.content = content, .normalized = !has_role, .special = has_role}, file);
     }
   }
 
@@ -185,6 +188,11 @@ class Reader {
     };
     for (auto& [role, token] : special_.named) settle(token, role);
     for (auto& token : extra_) settle(token, "a special token");
+    // A token with a role is special, whatever the list of added tokens says.
+    std::set<int64_t> with_role;
+    for (const auto& [role, token] : special_.named) with_role.insert(token.id);
+    for (const auto& token : extra_) with_role.insert(token.id);
+    for (auto& token : special_.tokens) token.special |= with_role.contains(token.id);
   }
 
   fs::path folder_, config_file_;

@@ -22,6 +22,7 @@ struct AddedToken {
   bool left_strip = false, right_strip = false;  // also takes the white space on that side
   bool single_word = false;                      // matches only between word boundaries
   bool normalized = false;                       // looked for in the normalised text
+  bool special = true;                           // steers the model; not part of what it says
 };
 
 // What a tokenizer folder says beyond its byte-pair encoding.

@@ -40,6 +40,10 @@ BytePairEncoding::BytePairEncoding(const BpeFiles& files, std::string_view end_o
     inner_[byte] = or_unknown(id_of(byte_alphabet()[byte]));
     last_[byte] = or_unknown(id_of(byte_alphabet()[byte] + std::string(end_of_word)));
   }
+  if (files.ignore_merges)
+    for (const auto& [token, id] : files.vocabulary)
+      if (auto bytes = bytes_of_token(token))
+        whole_words_.emplace(std::move(*bytes), static_cast<int32_t>(id));
   merges_.reserve(files.merges.size());
   for (size_t rank = 0; rank < files.merges.size(); ++rank) {
     const Merge& merge = files.merges[rank];
@@ -79,6 +83,10 @@ std::vector<BytePairEncoding::Symbol> BytePairEncoding::symbols_of(std::string_v
 }
 
 void BytePairEncoding::encode(std::string_view word, std::vector<int64_t>& ids) const {
+  if (const auto found = whole_words_.find(word); found != whole_words_.end()) {
+    ids.push_back(found->second);
+    return;
+  }
   std::vector<Symbol> symbols = symbols_of(word);
   std::priority_queue<Candidate> candidates;
   const auto offer = [&](int32_t position) {
@@ -113,10 +121,14 @@ TokenSpellings::TokenSpellings(const Vocabulary& vocabulary) : bytes_(vocabulary
     bytes_[static_cast<size_t>(id)] = bytes_of_token(token).value_or(token);
 }
 
+std::string_view TokenSpellings::bytes_of(int64_t id) const {
+  if (id < 0 || id >= size()) return {};
+  return bytes_[static_cast<size_t>(id)];
+}
+
 std::string TokenSpellings::text_of(std::span<const int64_t> ids) const {
   std::string bytes;
-  for (const int64_t id : ids)
-    if (id >= 0 && id < size()) bytes += bytes_[static_cast<size_t>(id)];
+  for (const int64_t id : ids) bytes += bytes_of(id);
   return encode_utf8(decode_utf8(bytes));
 }
 

@@ -40,6 +40,12 @@ class BytePairEncoding {
   const Product* product(int32_t left, int32_t right) const;
   std::vector<Symbol> symbols_of(std::string_view word) const;
 
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+
+  // With ignore_merges: the bytes of every token to its id.
+  std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> whole_words_;
   std::array<int32_t, 256> inner_{}, last_{};  // the id of a byte inside and at the end of a word
   std::unordered_map<uint64_t, Product> merges_;  // by the pair of ids
 };
@@ -51,6 +57,7 @@ class TokenSpellings {
 
   // Ids outside the vocabulary give nothing.
   std::string text_of(std::span<const int64_t> ids) const;
+  std::string_view bytes_of(int64_t id) const;  // which may be part of a character
   int64_t size() const { return static_cast<int64_t>(bytes_.size()); }
 
  private:

@@ -42,10 +42,14 @@ std::vector<std::vector<int64_t>> tokenize_with_folder(const fs::path& dir,
                                                        const std::vector<std::string>& texts) {
   const std::string name = class_of(dir);
   if (name == "CLIPTokenizer") return encode_all(ClipTokenizer::load(dir), texts);
-  if (name == "GPT2Tokenizer" || name == "Qwen2Tokenizer")
+  static constexpr std::string_view byte_level[] = {"GPT2Tokenizer", "Qwen2Tokenizer",
+                                                    "PreTrainedTokenizer", "TokenizersBackend",
+                                                    "LlamaTokenizer"};
+  if (std::find(std::begin(byte_level), std::end(byte_level), name) != std::end(byte_level))
     return encode_all(ByteLevelTokenizer::load(dir), texts);
   throw LoadError(dir.string(), fmt::format("its tokenizer is a {}, which is not supported", name),
-                  "give the folder of a CLIPTokenizer, GPT2Tokenizer or Qwen2Tokenizer");
+                  "give the folder of a CLIPTokenizer, GPT2Tokenizer, Qwen2Tokenizer or "
+                  "PreTrainedTokenizerFast");
 }
 
 }  // namespace backlot

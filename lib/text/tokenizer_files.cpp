@@ -46,16 +46,6 @@ Vocabulary vocabulary_from(const nlohmann::json& object, const fs::path& file) {
   return vocabulary;
 }
 
-// "left right" with exactly one space between two non-empty parts.
-bool parse_pair(std::string_view text, Merge& merge) {
-  const size_t space = text.find(' ');
-  if (space == std::string_view::npos || space == 0 || space + 1 == text.size()) return false;
-  if (text.find(' ', space + 1) != std::string_view::npos) return false;
-  merge.left = text.substr(0, space);
-  merge.right = text.substr(space + 1);
-  return true;
-}
-
 std::vector<Merge> read_merges(const fs::path& file) {
   const std::string text = read_text(file);
   std::vector<Merge> merges;
@@ -68,10 +58,11 @@ std::vector<Merge> read_merges(const fs::path& file) {
     if (line.starts_with("#version")) continue;
     const fs::path where = fmt::format("{}:{}", file.string(), number);
     if (!is_utf8(line)) throw_damaged(where, "not UTF-8");
-    Merge merge{.line = number};
-    if (!parse_pair(line, merge))
+    auto merge = parse_merge(line);
+    if (!merge)
       throw_damaged(where, fmt::format("'{}' is not a pair of tokens", line.substr(0, 60)));
-    merges.push_back(std::move(merge));
+    merge->line = number;
+    merges.push_back(std::move(*merge));
   }
   return merges;
 }
@@ -80,21 +71,29 @@ std::vector<Merge> merges_from(const nlohmann::json& list, const fs::path& file)
   if (!list.is_array()) throw_damaged(file, "model.merges is not an array");
   std::vector<Merge> merges;
   for (const auto& entry : list) {
-    Merge merge;
+    std::optional<Merge> merge;
     const bool is_pair =
         entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
-    if (is_pair) {
-      merge.left = entry[0].get<std::string>();
-      merge.right = entry[1].get<std::string>();
-    } else if (!entry.is_string() || !parse_pair(entry.get<std::string>(), merge)) {
+    if (is_pair)
+      merge = Merge{entry[0].get<std::string>(), entry[1].get<std::string>()};
+    else if (entry.is_string())
+      merge = parse_merge(entry.get<std::string>());
+    if (!merge)
       throw_damaged(file, fmt::format("model.merges[{}] is not a pair of tokens", merges.size()));
-    }
-    merges.push_back(std::move(merge));
+    merges.push_back(std::move(*merge));
   }
   return merges;
 }
 
 }  // namespace
+
+std::optional<Merge> parse_merge(std::string_view text) {
+  const size_t space = text.find(' ');
+  if (space == std::string_view::npos || space == 0 || space + 1 == text.size())
+    return std::nullopt;
+  if (text.find(' ', space + 1) != std::string_view::npos) return std::nullopt;
+  return Merge{std::string(text.substr(0, space)), std::string(text.substr(space + 1))};
+}
 
 void throw_damaged(const fs::path& file, std::string what) {
   throw LoadError(file.string(), std::move(what), "fetch the tokenizer's files again");
@@ -123,8 +122,12 @@ BpeFiles read_bpe_files(const fs::path& folder) {
                       "give the folder of a CLIP, GPT-2 or Qwen2 tokenizer");
     if (!model->contains("vocab") || !model->contains("merges"))
       throw_damaged(json_file, "its model lacks vocab or merges");
+    const auto ignores = model->find("ignore_merges");
+    if (ignores != model->end() && !ignores->is_boolean() && !ignores->is_null())
+      throw_damaged(json_file, "model.ignore_merges is not true or false");
     return {vocabulary_from((*model)["vocab"], json_file),
-            merges_from((*model)["merges"], json_file), json_file};
+            merges_from((*model)["merges"], json_file), json_file,
+            ignores != model->end() && *ignores == true};
   }
   if (!is_there(merges_file))
     throw LoadError(folder.string(), "has neither merges.txt nor tokenizer.json",

@@ -26,7 +26,11 @@ struct BpeFiles {
   Vocabulary vocabulary;  // empty if the folder has merges.txt but no vocab.json
   std::vector<Merge> merges;
   std::filesystem::path merges_file;  // merges.txt or tokenizer.json, for messages
+  bool ignore_merges = false;         // words that are tokens are not built by merging
 };
+
+// "left right" with exactly one space between two non-empty parts, or nothing.
+std::optional<Merge> parse_merge(std::string_view text);
 
 // Reads tokenizer.json if there is one (transformers prefers it), else vocab.json and merges.txt.
 BpeFiles read_bpe_files(const std::filesystem::path& folder);

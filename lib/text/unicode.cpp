@@ -70,6 +70,23 @@ std::u32string lowercase(std::u32string_view text) {
   return out;
 }
 
+std::u32string uppercase(std::u32string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (const char32_t c : text) {
+    if (c == 0xDF)
+      out += U"SS";
+    else
+      out += static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
+  }
+  return out;
+}
+
+bool is_in_category(char32_t c, std::string_view category) {
+  const char* name = utf8proc_category_string(static_cast<utf8proc_int32_t>(c));
+  return std::string_view(name).starts_with(category);
+}
+
 bool is_white_space(char32_t c) {
   if (c < 0x80) return c == ' ' || (c >= '\t' && c <= '\r');
   return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||

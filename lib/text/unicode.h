@@ -15,6 +15,12 @@ std::u32string nfc(std::u32string_view text);
 // Full lower-casing of each character by itself: U+0130 becomes two, final sigma has no rule.
 std::u32string lowercase(std::u32string_view text);
 
+// Upper-casing of each character by itself; U+00DF becomes two.
+std::u32string uppercase(std::u32string_view text);
+
+// Whether the general category begins so: "L" for letters, "Nd" for decimal digits.
+bool is_in_category(char32_t c, std::string_view category);
+
 // The White_Space property.
 bool is_white_space(char32_t c);
 

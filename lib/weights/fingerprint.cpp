@@ -17,6 +17,7 @@
 #include "base/files.h"
 #include "base/sha256.h"
 #include "weights/json_file.h"
+#include "weights/language_folder.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
@@ -188,8 +189,13 @@ std::string portable_name(const ModelFolder& model, const fs::path& file) {
   return (file.parent_path().filename() / file.filename()).generic_string();
 }
 
+std::string portable_name(const LanguageFolder& model, const fs::path& file) {
+  return model.is_gguf() ? "model.gguf" : file.lexically_relative(model.path()).generic_string();
+}
+
 // The digests of a model's files, in order, as one.
-std::string joined(const ModelFolder& model, const std::vector<fs::path>& files,
+template <class Model>
+std::string joined(const Model& model, const std::vector<fs::path>& files,
                    const std::vector<std::string>& digests) {
   std::map<std::string, std::string> contents;
   for (size_t i = 0; i < files.size(); ++i)
@@ -199,10 +205,8 @@ std::string joined(const ModelFolder& model, const std::vector<fs::path>& files,
   return hash.hex();
 }
 
-}  // namespace
-
-std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant) {
-  const auto files = model.files(variant);
+template <class Model>
+std::string hashed(const Model& model, const std::vector<fs::path>& files) {
   std::vector<fs::path> paths;
   for (const auto& file : files) paths.push_back(fs::absolute(file).lexically_normal());
   try {
@@ -212,22 +216,38 @@ std::string fingerprint(const ModelFolder& model, const std::optional<std::strin
   }
 }
 
-std::optional<std::string> known_fingerprint(const ModelFolder& model,
-                                             const std::optional<std::string>& variant) {
-  const auto files = model.files(variant);
+template <class Model>
+std::optional<std::string> known(const Model& model, const std::vector<fs::path>& files) {
   const Cache cache;
   std::vector<std::string> digests;
   try {
     for (const auto& file : files) {
       const fs::path path = fs::absolute(file).lexically_normal();
-      const auto known = cache.find(path, stamp(path));
-      if (!known) return std::nullopt;
-      digests.push_back(*known);
+      const auto found = cache.find(path, stamp(path));
+      if (!found) return std::nullopt;
+      digests.push_back(*found);
     }
   } catch (const EnvironmentError&) {
     return std::nullopt;
   }
   return joined(model, files, digests);
+}
+
+}  // namespace
+
+std::string fingerprint(const ModelFolder& model, const std::optional<std::string>& variant) {
+  return hashed(model, model.files(variant));
+}
+
+std::string fingerprint(const LanguageFolder& model) { return hashed(model, model.files()); }
+
+std::optional<std::string> known_fingerprint(const ModelFolder& model,
+                                             const std::optional<std::string>& variant) {
+  return known(model, model.files(variant));
+}
+
+std::optional<std::string> known_fingerprint(const LanguageFolder& model) {
+  return known(model, model.files());
 }
 
 }  // namespace backlot

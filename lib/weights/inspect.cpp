@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "weights/checkpoint.h"
 #include "weights/json_file.h"
+#include "weights/language_folder.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
@@ -85,10 +86,56 @@ ModelSummary inspect_transformers(const fs::path& path, const std::optional<std:
     count_tensors(Checkpoint::open(path, "model", summary.variant), component);
   });
   summary.components.push_back(std::move(component));
+  if (is_language_model(path))
+    note_problems(summary, [&] { summary.language = LanguageFolder::open(path).config(); });
   return summary;
 }
 
+ModelSummary inspect_gguf(const fs::path& path) {
+  const auto model = LanguageFolder::open(path);
+  ModelSummary summary{.path = path, .kind = "GGUF"};
+  summary.pipeline_class = model.config().architecture;
+  summary.language = model.config();
+  summary.licence = model.licence();
+  ComponentSummary component{.name = "model", .class_name = summary.pipeline_class};
+  for (const auto& [name, tensor] : model.tensors()) {
+    const int64_t elements = tensor.rows() * tensor.columns();
+    ++component.tensors;
+    component.parameters += elements;
+    component.bytes += tensor.bytes.size();
+    component.dtypes[std::string(block_type_name(tensor.type))] += elements;
+  }
+  component.variants = {""};
+  summary.components.push_back(std::move(component));
+  return summary;
+}
+
+// A folder with safetensors as well is a transformers folder.
+bool is_gguf_model(const fs::path& path) {
+  return is_language_model(path) &&
+         (!fs::is_directory(path) || Checkpoint::variants(path, "model").empty());
+}
+
+Json language_json(const DecoderConfig& config) {
+  return {{"architecture", config.architecture},
+          {"vocabulary", config.vocab_size},
+          {"context", config.max_position_embeddings},
+          {"layers", config.num_hidden_layers},
+          {"hidden_size", config.hidden_size},
+          {"intermediate_size", config.intermediate_size},
+          {"attention_heads", config.num_attention_heads},
+          {"key_value_heads", config.num_key_value_heads},
+          {"head_dim", config.head_dim},
+          {"tied_embeddings", config.tie_word_embeddings},
+          {"key_value_bytes_per_token",
+           {{"float32", key_value_bytes(config, 4)}, {"bfloat16", key_value_bytes(config, 2)}}}};
+}
+
 }  // namespace
+
+int64_t key_value_bytes(const DecoderConfig& config, int64_t number_bytes) {
+  return 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * number_bytes;
+}
 
 int64_t ModelSummary::parameters() const {
   int64_t sum = 0;
@@ -103,6 +150,7 @@ uint64_t ModelSummary::bytes() const {
 }
 
 ModelSummary inspect_model(const fs::path& path, const std::optional<std::string>& variant) {
+  if (is_gguf_model(path)) return inspect_gguf(path);
   if (is_transformers_folder(path)) return inspect_transformers(path, variant);
   return inspect_pipeline(ModelFolder::open(path), variant);
 }
@@ -114,10 +162,12 @@ std::vector<fs::path> find_models(const fs::path& folder) {
        entry.increment(error)) {
     const fs::path& path = entry->path();
     std::error_code ignored;
-    if (fs::is_directory(path, ignored) ? fs::exists(path / "model_index.json", ignored) ||
-                                              (fs::exists(path / "config.json", ignored) &&
-                                               !Checkpoint::variants(path, "model").empty())
-                                        : path.extension() == ".safetensors")
+    if (fs::is_directory(path, ignored)
+            ? fs::exists(path / "model_index.json", ignored) ||
+                  (fs::exists(path / "config.json", ignored) &&
+                   !Checkpoint::variants(path, "model").empty()) ||
+                  is_language_model(path)
+            : path.extension() == ".safetensors" || path.extension() == ".gguf")
       found.push_back(path);
   }
   std::ranges::sort(found);
@@ -147,6 +197,8 @@ Json to_json(const ModelSummary& summary) {
                {"licence", summary.licence ? Json(*summary.licence) : Json()},
                {"components", std::move(components)},
                {"problems", summary.problems}};
+  json["memory"]["as_stored"] = summary.bytes();
+  if (summary.language) json["language"] = language_json(*summary.language);
   return json;
 }
 

@@ -14,11 +14,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "weights/mismatches.h"
 
 namespace backlot {
 namespace {
-
-constexpr size_t listed_per_kind = 8;
 
 at::ScalarType scalar_type(DType dtype) {
   switch (dtype) {
@@ -63,15 +62,6 @@ void forget_pages(std::span<const std::byte> bytes) {
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
-// "12 missing (a [4], b [4], … and 10 more)"
-std::string clause(std::string_view kind, const std::vector<std::string>& entries) {
-  const size_t listed = std::min(entries.size(), listed_per_kind);
-  std::string text = fmt::format("{} {} ({}", entries.size(), kind,
-                                 fmt::join(entries.begin(), entries.begin() + listed, ", "));
-  if (listed < entries.size()) text += fmt::format(", and {} more", entries.size() - listed);
-  return text + ")";
-}
-
 }  // namespace
 
 struct Binding::State {
@@ -81,11 +71,15 @@ struct Binding::State {
   State(const RandomWeights& weights, at::ScalarType dtype, at::Device device)
       : random(weights), options(at::TensorOptions().dtype(dtype).device(device)) {}
 
+  State(TensorReader reader, at::ScalarType dtype, at::Device device)
+      : reader(std::move(reader)), options(at::TensorOptions().dtype(dtype).device(device)) {}
+
+  TensorReader reader;                           // in place of a checkpoint
   std::shared_ptr<const Checkpoint> checkpoint;  // its copy keeps the mapped files alive
   std::optional<RandomWeights> random;           // in place of a checkpoint
   at::TensorOptions options;
   std::set<std::string, std::less<>> used;
-  std::vector<std::string> misshapen, missing;
+  Mismatches mismatches;
 
   at::Tensor bind(const std::string& name, at::IntArrayRef shape);
   at::Tensor convert(const TensorView& view) const;
@@ -99,19 +93,24 @@ struct Binding::State {
 
 at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape) {
   if (random) return random->make(name, shape, options);
+  if (reader) {
+    const auto tensor = reader(name);
+    TORCH_CHECK(tensor.sizes() == shape, name, " has another shape than its config says");
+    return tensor.to(options);
+  }
   const TensorView* view = checkpoint->find(name);
   if (!view) {
-    missing.push_back(fmt::format("{} {}", name, shape_text(shape)));
+    mismatches.missing.push_back(fmt::format("{} {}", name, shape_text(shape)));
     return placeholder(shape);
   }
   used.insert(name);
   if (at::IntArrayRef(view->shape) != shape) {
-    misshapen.push_back(
+    mismatches.misshapen.push_back(
         fmt::format("{} is {}, expected {}", name, shape_text(view->shape), shape_text(shape)));
     return placeholder(shape);
   }
   if (!at::isFloatingType(scalar_type(view->dtype))) {
-    misshapen.push_back(
+    mismatches.misshapen.push_back(
         fmt::format("{} holds {}, expected real numbers", name, dtype_name(view->dtype)));
     return placeholder(shape);
   }
@@ -149,22 +148,19 @@ Binding::Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device 
                  Quantization quantization)
     : state_(std::make_shared<State>(weights, dtype, device)), quantization_(quantization) {}
 
+Binding::Binding(TensorReader reader, at::ScalarType dtype, at::Device device)
+    : state_(std::make_shared<State>(std::move(reader), dtype, device)),
+      quantization_(Quantization::none) {}
+
 Weights Binding::root() { return Weights(*this, "", quantization_); }
 
 void Binding::finish() const {
-  if (state_->random) return;
-  std::vector<std::string> unused;
+  if (!state_->checkpoint) return;
+  Mismatches mismatches = state_->mismatches;
   for (const auto& [name, view] : state_->checkpoint->tensors())
-    if (!state_->used.contains(name)) unused.push_back(name);
-  std::vector<std::string> clauses;
-  if (!state_->misshapen.empty()) clauses.push_back(clause("of another shape", state_->misshapen));
-  if (!state_->missing.empty()) clauses.push_back(clause("missing", state_->missing));
-  if (!unused.empty()) clauses.push_back(clause("unused", unused));
-  if (clauses.empty()) return;
-  const size_t count = state_->misshapen.size() + state_->missing.size() + unused.size();
-  throw LoadError(state_->checkpoint->where(),
-                  fmt::format("{} tensor{} not match the model: {}", count,
-                              count == 1 ? " does" : "s do", fmt::join(clauses, "; ")),
+    if (!state_->used.contains(name)) mismatches.unused.push_back(name);
+  if (mismatches.empty()) return;
+  throw LoadError(state_->checkpoint->where(), mismatches.text(),
                   "its config.json and its weights belong to different models; download both "
                   "again, from the same place");
 }

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -51,6 +52,11 @@ class Binding {
  public:
   Binding(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device,
           Quantization quantization = Quantization::none);
+
+  // Makes tensors by their names, of this dtype on the CPU; a reader of another layout, which has
+  // checked names and shapes.
+  using TensorReader = std::function<at::Tensor(std::string_view name)>;
+  Binding(TensorReader reader, at::ScalarType dtype, at::Device device);
 
   // Has every tensor, in whatever shape it is asked for.
   Binding(const RandomWeights& weights, at::ScalarType dtype, at::Device device,

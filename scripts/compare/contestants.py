@@ -79,7 +79,8 @@ def timed(command, args, case):
         limit.daemon = True  # must not hold up an interrupted run
         limit.start()
         try:
-            output = process.stdout.read()
+            with process.stdout:
+                output = process.stdout.read()
         except BaseException:  # an interruption: nothing that takes gigabytes is left behind
             process.kill()
             raise

@@ -17,6 +17,9 @@ FREE_GIB = 8  # torch with every library that its Python half asks for
 PEER_PACKAGES = {
     "stable-diffusion.cpp": (["stable-diffusion-cpp-python==0.4.7"], "import stable_diffusion_cpp"),
     "openvino": (["openvino==2026.4.1"], "import openvino"),
+    "llama.cpp": (["llama-cpp-python==0.3.36"], "import llama_cpp"),
+    "llama.cpp-no-amx": (["llama-cpp-python==0.3.36"], "import llama_cpp"),
+    "transformers": (["gguf==0.19.0"], "import gguf"),  # to read GGUF files
 }
 
 
@@ -70,6 +73,21 @@ def reference_python():
     return python
 
 
+def cmake_options(peer, device):
+    """For the peers that are compiled; all that is not said here they pick for the machine. Throws Unavailable."""
+    options = ["-DGGML_LLAMAFILE=ON"]  # faster matrix products; in stable-diffusion.cpp off unless asked for
+    if peer == "llama.cpp-no-amx":
+        off = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+        options += [f"-DCMAKE_C_FLAGS='{off}'", f"-DCMAKE_CXX_FLAGS='{off}'"]
+    if peer.startswith("llama.cpp"):
+        options.append("-DLLAVA_BUILD=OFF")  # its pictures' half, which takes as long to compile
+    if device != "cpu":
+        if not shutil.which("nvcc"):
+            raise Unavailable("its CUDA build needs nvcc, which is not on the PATH")
+        options.append("-DSD_CUDA=ON" if peer == "stable-diffusion.cpp" else "-DGGML_CUDA=ON")
+    return options
+
+
 def peer_python(peer, reference, device, folder=None):
     """A Python that has the peer's packages and sees the reference's, in .deps/peers unless `folder` is one.
 
@@ -83,12 +101,10 @@ def peer_python(peer, reference, device, folder=None):
     python = folder / "bin/python"
     if python.exists() and runs(python, statement):
         return python
-    cmake = ["-DGGML_LLAMAFILE=ON"]  # its faster matrix products, off unless asked for; all else it picks for the CPU
-    if peer == "stable-diffusion.cpp" and device != "cpu":
-        if not shutil.which("nvcc"):
-            raise Unavailable("its CUDA build needs nvcc, which is not on the PATH")
-        cmake.append("-DSD_CUDA=ON")
-    subprocess.run([reference, "-m", "venv", "--clear", folder], check=True, stdout=sys.stderr)
+    cmake = cmake_options(peer, device)
+    # One that works is kept with what else it has.
+    if not (python.exists() and runs(python, "import pip")):
+        subprocess.run([reference, "-m", "venv", "--clear", folder], check=True, stdout=sys.stderr)
     site = next((folder / "lib").glob("python*/site-packages"))
     seen = subprocess.run([reference, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True,
                           capture_output=True, text=True).stdout.strip()

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "fleet/conduct_run.h"
 #include "fleet/local_queue.h"
 #include "fleet/redis_coordinator.h"
 #include "fleet/redis_queue.h"
@@ -80,6 +81,7 @@ class Words : public FleetProgress {
     fmt::print(stderr, "retried {}: {}\n", item.index, why);
   }
   void warning(const std::string& text) override { fmt::print(stderr, "warning: {}\n", text); }
+  void end(const RunTotals& totals) override { fmt::print(stderr, "{} made\n", totals.done); }
 };
 
 FleetOptions fleet_options(const std::string& devices, int inherited = -1) {
@@ -147,18 +149,25 @@ ExitCode run(const std::vector<std::string>& words, StopSignal& stop) {
   auto target = std::make_shared<RunTarget>();
   target->folder = folder;
   target->output = plan.output;
-  LocalQueue queue(run, target, words.size() > 3 ? std::stoll(words[3]) : 3);
-  Words progress;
-  ExitCode code = ExitCode::done;
-  try {
+  Words words_said;
+  FleetMetrics metrics;
+  FleetProgressTee progress{&metrics, &words_said};
+  const auto make = [&] {
+    LocalQueue queue(run, target, words.size() > 3 ? std::stoll(words[3]) : 3);
     Supervisor(fleet_options(words.at(2), run.lock_fd()), progress, stop).run(queue);
+  };
+  RunSteps steps;
+  steps.begin = [&](const Totals& before) { progress.begin({plan.name, before.items, 0}); };
+  steps.take_cached = [] { return int64_t{0}; };
+  steps.queued = [&](const Item& item) { progress.item_queued(item); };
+  steps.make = make;
+  steps.end = [&](const RunTotals& totals) { progress.end(totals); };
+  try {
+    const RunTotals totals = conduct_run(run, metrics, steps);
+    return totals.failed > 0 ? ExitCode::items_failed : ExitCode::done;
   } catch (const Interrupted&) {
-    code = stop.exit_code();
+    return stop.exit_code();
   }
-  run.remove_half_written();
-  run.write_manifest();
-  if (code == ExitCode::done && run.totals().failed > 0) code = ExitCode::items_failed;
-  return code;
 }
 
 ExitCode work(const std::vector<std::string>& words, StopSignal& stop) {

@@ -175,6 +175,29 @@ TEST(FleetMetrics, KnowsWorkersAndDevices) {
             70);
 }
 
+TEST(FleetMetrics, AtTheEndItsWorkersHaveEnded) {
+  FleetMetrics metrics;
+  tell(metrics);
+  WorkerView gone = worker();
+  gone.name = "cuda-1";
+  gone.state = WorkerState::set_aside;
+  metrics.worker_changed(gone);
+  metrics.end({});
+  const std::string text = metrics.live_text();
+  const auto state = [&](const char* state, const char* worker) {
+    return value_of(
+        text, std::string("backlot_worker_state{device=\"cuda:0\",run=\"fruit\",state=\"") + state +
+                  "\",worker=\"" + worker + "\"}");
+  };
+  EXPECT_EQ(state("ended", "cuda-0"), 1);
+  EXPECT_EQ(state("working", "cuda-0"), 0);
+  EXPECT_EQ(state("set aside", "cuda-1"), 1);
+  EXPECT_EQ(state("ended", "cuda-1"), 0);
+  const std::string who = "{device=\"cuda:0\",run=\"fruit\",worker=\"cuda-0\"}";
+  EXPECT_EQ(value_of(text, "backlot_worker_resident_bytes" + who), 0);
+  EXPECT_EQ(value_of(text, "backlot_worker_peak_resident_bytes" + who), 2000);
+}
+
 TEST(FleetMetrics, TheFileHasNoFamilyTwice) {
   FleetMetrics metrics;
   tell(metrics);

@@ -187,6 +187,73 @@ TEST(Fleet, OnSigtermItEndsWhatIsInHandAndResumesLater) {
   expect_each_once(work / "run", 2000);
 }
 
+// As a service manager stops a group of processes, and timeout(1) its children.
+TEST(Fleet, WorkersThatAreAskedToStopWithItAreNoLossToSpeakOf) {
+  TemporaryFolder work;
+  Process supervisor(fleet(work / "run", 2000, "cpu,cpu"));
+  while (supervisor.running() && pictures_in(work / "run") < 30) std::this_thread::sleep_for(1ms);
+  const auto workers = children_of(supervisor.pid());
+  supervisor.send(SIGTERM);
+  for (const pid_t pid : workers) ::kill(pid, SIGTERM);
+  const auto result = supervisor.wait();
+  EXPECT_EQ(result.exit_code, 143) << result.err;
+  EXPECT_EQ(result.err.find("warning"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("exit code 143"), std::string::npos) << result.err;
+  EXPECT_EQ(read_manifest(work / "run")["totals"]["failed"], 0);
+}
+
+// A worker hangs, so that nothing but the second signal can end the run before its grace is over.
+TEST(Fleet, ASecondSignalEndsItAtOnceWithATrueManifest) {
+  TemporaryFolder work;
+  const fs::path run = work / "run";
+  Process supervisor(fleet(run, 2000, "cpu,cpu"), {.environment = {{"BACKLOT_FAULT", "hang@40"}}});
+  while (supervisor.running() && pictures_in(run) < 60) std::this_thread::sleep_for(1ms);
+  // Those that come within a moment of the first are the same request.
+  while (supervisor.running()) {
+    supervisor.send(SIGTERM);
+    std::this_thread::sleep_for(20ms);
+  }
+  const auto result = supervisor.wait();
+  EXPECT_EQ(result.exit_code, 143) << result.err;
+  EXPECT_NE(result.err.find(" made\n"), std::string::npos) << "no summary: " << result.err;
+  const Json manifest = read_manifest(run);
+  EXPECT_EQ(manifest["totals"]["done"].get<size_t>(), times_done(run).size());
+  EXPECT_GE(times_done(run).size(), 56u);
+  for (const auto& entry : fs::recursive_directory_iterator(run))
+    EXPECT_FALSE(is_temporary_name(entry.path())) << entry.path();
+}
+
+// What stops writes may also keep half-written files from being removed.
+TEST(Fleet, AnOutputFolderThatIsTakenAwayLeavesATrueManifest) {
+  TemporaryFolder work;
+  const fs::path run = work / "run";
+  Process supervisor(fleet(run, 2000, "cpu,cpu"));
+  while (supervisor.running() && pictures_in(run) < 20) std::this_thread::sleep_for(1ms);
+  fs::rename(run / "images", work / "images");
+  fs::create_directory_symlink(work / "images", run / "images");
+  const auto result = supervisor.wait();
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_GE(times_done(run).size(), 20u);
+  EXPECT_EQ(read_manifest(run)["totals"]["done"].get<size_t>(), times_done(run).size());
+}
+
+TEST(Fleet, OutputsThatAreTakenAwayBehindItAreNoSuccess) {
+  TemporaryFolder work;
+  const fs::path run = work / "run";
+  Process supervisor(fleet(run, 400, "cpu,cpu"));
+  while (supervisor.running() && pictures_in(run) < 20) std::this_thread::sleep_for(1ms);
+  size_t removed = 0;
+  for (const auto& entry : fs::directory_iterator(run / "images"))
+    if (!is_temporary_name(entry.path()) && removed < 5) removed += fs::remove(entry.path());
+  const auto result = supervisor.wait();
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_NE(result.err.find("5 finished item(s) lost their output"), std::string::npos)
+      << result.err;
+  EXPECT_EQ(read_manifest(run)["totals"]["done"], 395);
+  ASSERT_EQ(run_fleet(run, 400, "cpu,cpu").exit_code, 0);
+  expect_complete(run, 400);
+}
+
 TEST(Fleet, WorkersGoWithTheirSupervisor) {
   TemporaryFolder work;
   Process supervisor(fleet(work / "run", 5000, "cpu,cpu"));

@@ -66,6 +66,19 @@ TEST(TakeFromCache, SettlesWhatIsThereAndLeavesTheRest) {
   EXPECT_EQ(fake::open(world.folder / "run", plan).totals().done, 700);
 }
 
+TEST(TakeFromCache, LeavesACacheWithinItsLimits) {
+  CacheWorld world;
+  const Plan plan = fake::plan(20);
+  auto unlimited = world.cache();
+  fill(unlimited, plan, 1);
+  const uint64_t full = unlimited.stats().bytes;
+  auto cache = world.cache({.max_bytes = full / 2});
+  RunFolder run = fake::open(world.folder / "run", plan);
+  EXPECT_EQ(take(run, plan, cache), 20);
+  EXPECT_LE(cache.stats().bytes, full / 2);
+  EXPECT_GT(cache.stats().entries, 5);
+}
+
 TEST(TakeFromCache, CanBeKilledAtEveryDiskOperation) {
   CacheWorld world;
   const Plan plan = fake::plan(4);

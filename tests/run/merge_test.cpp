@@ -9,20 +9,12 @@
 #include <map>
 
 #include "base/error.h"
-#include "run/fake_run.h"
+#include "run/shard_world.h"
 #include "support/faults.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
 namespace {
-
-RunFolder open_shard(const fs::path& folder, const Plan& plan, std::optional<Shard> shard) {
-  RunInfo info = fake::info(folder);
-  info.base_seed = RunFolder::base_seed(folder, plan.spec);
-  RunFolderOptions options;
-  options.shard = shard;
-  return RunFolder::open(folder, plan, info, options);
-}
 
 std::vector<fs::path> make_shards(const fs::path& scratch, const Plan& plan, int64_t count) {
   std::vector<fs::path> folders;
@@ -35,12 +27,8 @@ std::vector<fs::path> make_shards(const fs::path& scratch, const Plan& plan, int
   return folders;
 }
 
-Json manifest_of(const fs::path& folder) {
-  return Json::parse(read_file(folder / "manifest.json"));
-}
-
 void expect_merged(const fs::path& target, const Plan& plan) {
-  const Json manifest = manifest_of(target);
+  const Json manifest = read_manifest(target);
   EXPECT_EQ(manifest["totals"]["done"], plan.items.size());
   std::map<std::string, int> lines;
   for (const auto& record : read_journals(RootedFolder(target)).records) ++lines[record.id];
@@ -53,15 +41,6 @@ void expect_merged(const fs::path& target, const Plan& plan) {
     EXPECT_FALSE(is_temporary_name(entry.path())) << entry.path();
 }
 
-std::string refusal(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 TEST(Merge, MakesOneRunOfTheShardsFolders) {
   TemporaryFolder scratch;
   const Plan plan = fake::plan(600);  // more than one batch of outputs
@@ -72,8 +51,8 @@ TEST(Merge, MakesOneRunOfTheShardsFolders) {
   EXPECT_EQ(result.totals.done, 600);
   expect_merged(target, plan);
   EXPECT_TRUE(fs::exists(target / "report.html"));
-  EXPECT_EQ(manifest_of(target)["devices"].size(), 1u);
-  const Json source = manifest_of(folders[0]), merged = manifest_of(target);
+  EXPECT_EQ(read_manifest(target)["devices"].size(), 1u);
+  const Json source = read_manifest(folders[0]), merged = read_manifest(target);
   EXPECT_EQ(merged["items"][0], source["items"][0]);
   for (const auto* key : {"name", "task", "spec", "base_seed", "models", "software"})
     EXPECT_EQ(merged[key], source[key]);
@@ -112,7 +91,7 @@ TEST(Merge, TakesWhatIsThereAndNamesWhatIsDamaged) {
     const std::string four = (folders[0] / plan.items[4].output).string();
     EXPECT_EQ(result.damaged, time == 0 ? (std::vector{two, four}) : std::vector{two});
     EXPECT_EQ(result.missing, std::vector{(folders[1] / plan.items[5].output).string()});
-    EXPECT_EQ(manifest_of(target)["items"][2]["error"], "the third could not");
+    EXPECT_EQ(read_manifest(target)["items"][2]["error"], "the third could not");
     EXPECT_EQ(read_journals(RootedFolder(target)).records.size(), 11u);
     EXPECT_FALSE(fs::exists(target / plan.items[5].output));
   }

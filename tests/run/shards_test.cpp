@@ -10,26 +10,12 @@
 #include <thread>
 
 #include "base/error.h"
-#include "run/fake_run.h"
 #include "run/report.h"
+#include "run/shard_world.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
 namespace {
-
-RunFolder open_shard(const fs::path& folder, const Plan& plan, std::optional<Shard> shard,
-                     double seconds_for_orphans = 10) {
-  RunInfo info = fake::info(folder);
-  info.base_seed = RunFolder::base_seed(folder, plan.spec);
-  RunFolderOptions options;
-  options.shard = shard;
-  options.seconds_for_orphans = seconds_for_orphans;
-  return RunFolder::open(folder, plan, info, options);
-}
-
-Json manifest_of(const fs::path& folder) {
-  return Json::parse(read_file(folder / "manifest.json"));
-}
 
 // Runs `work` in a process of its own, which exits with what it returns; 99 if it throws.
 pid_t start(const std::function<int()>& work) {
@@ -61,25 +47,7 @@ void expect_all_made_once(const fs::path& folder, const Plan& plan) {
   const auto lines = done_lines(folder);
   EXPECT_EQ(lines.size(), plan.items.size());
   for (const auto& [id, count] : lines) EXPECT_EQ(count, 1) << id;
-  const Json manifest = manifest_of(folder);
-  EXPECT_EQ(manifest["totals"]["done"], plan.items.size());
-  ASSERT_EQ(manifest["items"].size(), plan.items.size());
-  for (const auto& item : manifest["items"]) {
-    EXPECT_EQ(item["status"], "done");
-    EXPECT_EQ(sha256_file(folder / item["output"].get<std::string>()),
-              item["sha256"].get<std::string>());
-  }
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    EXPECT_FALSE(is_temporary_name(entry.path())) << entry.path();
-}
-
-std::string refusal(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
+  expect_complete(folder, plan.items.size());
 }
 
 TEST(Shard, IsReadFromKOfN) {
@@ -141,7 +109,7 @@ TEST(Shards, TellTheirOwnTotalsFromThePlans) {
   EXPECT_EQ(second.totals().done, 3);
   EXPECT_EQ(second.totals().failed, 1);
   EXPECT_EQ(second.totals().pending, 1);
-  const Json totals = manifest_of(folder.path())["totals"];
+  const Json totals = read_manifest(folder.path())["totals"];
   EXPECT_EQ(totals["done"], 3);
   EXPECT_EQ(totals["failed"], 1);
   EXPECT_NE(read_file(folder / "metrics.prom").find("} 3"), std::string::npos);
@@ -187,7 +155,7 @@ TEST(Shards, AgreeOnSeedsThatTheSpecLeavesOpen) {
   uint64_t drawn = 0;
   {
     RunFolder run = fake::open(scratch / "a", plan);
-    drawn = manifest_of(scratch / "a")["base_seed"];
+    drawn = read_manifest(scratch / "a")["base_seed"];
   }
   EXPECT_NE(drawn, seed);
   EXPECT_EQ(RunFolder::base_seed(scratch / "a", plan.spec), drawn);
@@ -249,7 +217,7 @@ TEST(Shards, KeepOutputsWhoseNamesGoToAnotherShard) {
   EXPECT_EQ(first.findings().renamed, 9);
   for (const auto& item : after.items)
     EXPECT_EQ(read_file(folder / item.output), fake::bytes_of(item));
-  EXPECT_EQ(manifest_of(folder.path())["totals"]["done"], 9);
+  EXPECT_EQ(read_manifest(folder.path())["totals"]["done"], 9);
 }
 
 // A worker that goes on for a moment after its supervisor was killed, the lock in its hand.
@@ -299,16 +267,16 @@ TEST(Report, OfASharedFolderIsMadeFromAllJournals) {
   EXPECT_EQ(ended(work(1)), 128 + SIGKILL);
   EXPECT_EQ(ended(work(2)), 128 + SIGKILL);
   write_file_durably(folder / plan.items[3].output, "something else, damaged");
-  EXPECT_EQ(manifest_of(folder.path())["totals"]["done"], 5);
+  EXPECT_EQ(read_manifest(folder.path())["totals"]["done"], 5);
   build_report(folder.path());
-  const Json manifest = manifest_of(folder.path());
+  const Json manifest = read_manifest(folder.path());
   EXPECT_EQ(manifest["totals"]["done"], 9);
   EXPECT_EQ(manifest["items"][3]["status"], "pending");
   EXPECT_EQ(manifest["items"][4]["parameters"], plan.items[4].parameters);
   EXPECT_EQ(manifest["items"][4]["model"]["path"], "pocket-xl");
   EXPECT_EQ(manifest["models"][0]["licence"], "LICENSE");
   build_report(folder.path());
-  Json again = manifest_of(folder.path());
+  Json again = read_manifest(folder.path());
   again["updated"] = manifest["updated"];
   EXPECT_EQ(again, manifest);
 

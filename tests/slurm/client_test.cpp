@@ -2,10 +2,14 @@
 #include "slurm/client.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
 
 #include "run/shard.h"
 #include "slurm/followed_records.h"
 #include "slurm/run.h"
+#include "support/temporary_folder.h"
 
 namespace backlot {
 namespace {
@@ -86,6 +90,40 @@ TEST(Submission, APercentInTheRunFolderIsNoPatternOfSbatch) {
   const std::string line = submission_line(plan, settings, {1, 2});
   EXPECT_NE(line.find("--output=/data/50%%A/journal/slurm-%A_%a.log"), std::string::npos) << line;
   EXPECT_TRUE(line.ends_with("--time=5 /data/50%A/journal/slurm-task.sh")) << line;
+}
+
+// What sbatch 22.05 says where there is no slurm.conf.
+TEST(Submission, AMachineWithoutAConfigurationIsToldSo) {
+  TemporaryFolder programs;
+  for (const char* name : {"sbatch", "squeue"}) {
+    std::ofstream(programs / name)
+        << "#!/bin/sh\necho '" << name
+        << ": error: _establish_config_source: failed to fetch config' >&2\necho '" << name
+        << ": fatal: Could not establish a configuration source' >&2\nexit 1\n";
+    fs::permissions(programs / name, fs::perms::owner_all);
+  }
+  const std::string path = ::getenv("PATH");
+  ::setenv("PATH", (programs.path().string() + ":" + path).c_str(), 1);
+  const SlurmClient client(StopSignal::install());
+  try {
+    client.submit({}, -1);
+    ADD_FAILURE();
+  } catch (const EnvironmentError& error) {
+    const std::string line = error.what();
+    EXPECT_TRUE(
+        line.starts_with("sbatch: Could not establish a configuration source; Slurm has no "
+                         "configuration on this machine"))
+        << line;
+    EXPECT_NE(line.find("$SLURM_CONF"), std::string::npos) << line;
+    EXPECT_EQ(line.find("--slurm-args"), std::string::npos) << line;
+  }
+  try {
+    client.tasks_named("run");
+    ADD_FAILURE();
+  } catch (const SlurmAway& away) {
+    EXPECT_NE(std::string(away.what()).find("$SLURM_CONF"), std::string::npos) << away.what();
+  }
+  ::setenv("PATH", path.c_str(), 1);
 }
 
 }  // namespace

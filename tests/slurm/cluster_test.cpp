@@ -6,21 +6,21 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
-#include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <thread>
 
 #include "support/command.h"
 #include "support/run_dir.h"
 #include "support/temporary_folder.h"
+#include "support/tiny_runs.h"
 
 namespace backlot {
 namespace {
 
 using namespace std::chrono_literals;
 
-const std::string tiny_model = std::string(BACKLOT_TEST_DATA) + "/oracles/sdxl-base/model";
 const std::string helper = std::string(BACKLOT_SOURCE_DIR) + "/tests/support/slurm.sh";
 
 bool wait_until(const std::function<bool()>& holds, std::chrono::seconds patience = 60s) {
@@ -59,29 +59,12 @@ class Cluster : public ::testing::Test {
     ASSERT_EQ(done.exit_code, 0) << done.err;
   }
 
-  // Items that take long enough for something to happen to them.
-  void write_spec(int count, int steps = 2) {
-    std::ofstream(work / "run.yaml")
-        << "version: 1\nname: run\nmodel: " << tiny_model
-        << "\ndefaults: {width: 32, height: 32, steps: " << steps
-        << "}\njobs:\n  - {prompt: a red fox, seed: 1, count: " << count << "}\n";
-  }
+  // More steps: items that take long enough for something to happen to them.
+  void write_spec(int count, int steps = 2) { write_tiny_spec(work / "run.yaml", count, steps); }
   static std::vector<std::string> command(int tasks, std::vector<std::string> more = {}) {
-    std::vector<std::string> words{BACKLOT_BINARY,
-                                   "fleet-run",
-                                   "run.yaml",
-                                   "--engine",
-                                   "slurm",
-                                   "--devices",
-                                   "cpu",
-                                   "--tasks",
-                                   std::to_string(tasks),
-                                   "--dtype",
-                                   "float32",
-                                   "--threads",
-                                   "1",
-                                   "--batch-size",
-                                   "1"};
+    std::vector<std::string> words = with_binary(
+        {"fleet-run", "run.yaml", "--engine", "slurm", "--devices", "cpu", "--tasks",
+         std::to_string(tasks), "--dtype", "float32", "--threads", "1", "--batch-size", "1"});
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -103,25 +86,10 @@ class Cluster : public ::testing::Test {
     const auto all = rounds();
     return all.empty() || all.back()["job"].is_null() ? "" : all.back()["job"].get<std::string>();
   }
-  // "done" lines of all journals, by item.
-  std::map<std::string, int> done_lines() const {
-    std::map<std::string, int> lines;
-    std::error_code absent;
-    for (const auto& entry : fs::directory_iterator(folder() / "journal", absent)) {
-      if (entry.path().extension() != ".jsonl") continue;
-      std::ifstream journal(entry.path());
-      for (std::string line; std::getline(journal, line);) {
-        const Json record = Json::parse(line, nullptr, false);
-        if (record.is_object() && record.value("status", "") == "done")
-          ++lines[record["id"].get<std::string>()];
-      }
-    }
-    return lines;
-  }
-  size_t done() const { return done_lines().size(); }
+  size_t done() const { return times_done(folder()).size(); }
   void expect_each_once(size_t items) const {
     expect_complete(folder(), items);
-    const auto lines = done_lines();
+    const auto lines = times_done(folder());
     EXPECT_EQ(lines.size(), items);
     for (const auto& [id, count] : lines) EXPECT_EQ(count, 1) << id;
   }
@@ -320,11 +288,10 @@ TEST_F(Cluster, WithoutSlurmctldNothingIsSubmitted) {
 
 TEST(WithoutSlurm, ItIsSaidBeforeAnythingIsMade) {
   TemporaryFolder work, empty;
-  std::ofstream(work / "run.yaml") << "version: 1\nname: run\nmodel: " << tiny_model
-                                   << "\njobs:\n  - {prompt: a red fox, seed: 1, steps: 1}\n";
+  write_tiny_spec(work / "run.yaml", 1);
   const auto result =
-      run_program({BACKLOT_BINARY, "fleet-run", "run.yaml", "--engine", "slurm"},
-                  {.folder = work.path(), .environment = {{"PATH", empty.path().string()}}});
+      backlot({"fleet-run", "run.yaml", "--engine", "slurm"},
+              {.folder = work.path(), .environment = {{"PATH", empty.path().string()}}});
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_NE(result.err.find("error: sbatch: there is no such command here"), std::string::npos)
       << result.err;

@@ -39,7 +39,8 @@ inline size_t files_in(const fs::path& folder) {
 // How many lines of the journals say of each item that it was done: made twice would be two.
 inline std::map<std::string, int> times_done(const fs::path& run) {
   std::map<std::string, int> lines;
-  for (const auto& entry : fs::directory_iterator(run / "journal")) {
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(run / "journal", absent)) {
     if (entry.path().extension() != ".jsonl") continue;
     std::ifstream journal(entry.path());
     for (std::string line; std::getline(journal, line);) {

@@ -11,6 +11,7 @@
 #include "support/temporary_folder.h"
 #include "text/byte_alphabet.h"
 #include "text/clip_tokenizer.h"
+#include "text/language_tokenizer.h"
 
 namespace backlot {
 namespace {
@@ -215,6 +216,124 @@ TEST(HostileTokenizer, SurvivesEveryMutation) {
   }
   EXPECT_GE(refused + loaded, 500);
   EXPECT_GE(refused, 300);
+  EXPECT_GE(loaded, 1);
+}
+
+// A language model's folder put together as Llama 3's.
+Files language_folder() {
+  const fs::path source = fs::path(BACKLOT_TEST_DATA) / "tokenizers/llama3";
+  Files files;
+  for (const auto& entry : fs::directory_iterator(source))
+    files[entry.path().filename().string()] = read_file(entry.path());
+  Json json = Json::parse(files["tokenizer.json"]);
+  const Json vocabulary = json["model"]["vocab"];
+  json["model"]["vocab"] = Json::object();
+  for (const auto& [token, id] : vocabulary.items())
+    if (id.get<int>() < 256) json["model"]["vocab"][token] = id;
+  json["model"]["merges"] = Json::array();
+  int64_t next = 256;
+  for (Json& token : json["added_tokens"]) token["id"] = next++;
+  json["post_processor"]["processors"][1]["special_tokens"]["<|begin_of_text|>"]["ids"] = {256};
+  files["tokenizer.json"] = json.dump();
+  files["tokenizer_config.json"] = R"({"tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>",
+    "chat_template": "{{ messages[0].content }}"})";
+  files["generation_config.json"] = R"({"eos_token_id": [257, 260]})";
+  return files;
+}
+
+Outcome load_language(const Files& files) {
+  TemporaryFolder folder;
+  for (const auto& [name, bytes] : files) write(folder / name, bytes);
+  try {
+    const auto tokenizer = LanguageTokenizer::load(folder.path());
+    for (const auto& ids : {tokenizer.encode("a cat! Ünï 123 <|eot_id|>\xff\n"),
+                            tokenizer.encode_completion(std::string(300, 'a') + "b")}) {
+      for (const int32_t id : ids) EXPECT_TRUE(id >= 0 && id < tokenizer.vocabulary_size());
+      tokenizer.decode(ids);
+    }
+    tokenizer.render_chat(Json::parse(R"([{"role": "user", "content": "x"}])"));
+    return Outcome::loaded;
+  } catch (const LoadError& error) {
+    EXPECT_FALSE(error.problem().empty());
+    return Outcome::refused;
+  } catch (const ItemError&) {
+    return Outcome::refused;
+  }
+}
+
+TEST(HostileTokenizer, RefusesPatternsItCannotUse) {
+  const auto with_pattern = [](const Json& pattern) {
+    Files files = language_folder();
+    Json json = Json::parse(files["tokenizer.json"]);
+    json["pre_tokenizer"]["pretokenizers"][0]["pattern"] = pattern;
+    files["tokenizer.json"] = json.dump();
+    return load_language(files);
+  };
+  EXPECT_EQ(with_pattern({{"Regex", R"(\s+|\S+|[^\S\n]|^a$|[\w\d]\W)"}}), Outcome::loaded);
+  EXPECT_EQ(with_pattern({{"String", "a.[("}}), Outcome::loaded);
+  for (const std::string pattern : {"(",
+                                    "[a",
+                                    "[]",
+                                    "[^]a]",
+                                    "\\",
+                                    R"(\1)",
+                                    R"(\K)",
+                                    R"(\h)",
+                                    R"(\Qa)",
+                                    R"([a[b]])",
+                                    "[a&&b]",
+                                    "(?R)",
+                                    "(?1)",
+                                    "(?(1)a)",
+                                    "(?m:a)",
+                                    "(*FAIL)",
+                                    "(?C1)",
+                                    "a{99999}",
+                                    R"(\p{Nothing})",
+                                    "",
+                                    "(?:a|a)+(?![ab])"})
+    EXPECT_EQ(with_pattern({{"Regex", pattern}}), Outcome::refused) << pattern;
+  EXPECT_EQ(with_pattern({{"Regex", std::string(5000, 'a')}}), Outcome::refused);
+  for (const char* pattern : {"null", "{}", "7", R"({"Regex": 7})", R"({"String": ""})"})
+    EXPECT_EQ(with_pattern(Json::parse(pattern)), Outcome::refused) << pattern;
+}
+
+TEST(HostileTokenizer, RefusesPostProcessorsThatDoNotFit) {
+  const auto with = [](const Json& post_processor) {
+    Files files = language_folder();
+    Json json = Json::parse(files["tokenizer.json"]);
+    json["post_processor"] = post_processor;
+    files["tokenizer.json"] = json.dump();
+    return load_language(files);
+  };
+  EXPECT_EQ(with(nullptr), Outcome::loaded);
+  EXPECT_EQ(with({{"type", "ByteLevel"}}), Outcome::loaded);
+  for (const char* step :
+       {"7", "{}", R"({"type": "BertProcessing"})", R"({"type": "Sequence"})",
+        R"({"type": "Sequence", "processors": [{"type": "Sequence", "processors": []}]})",
+        R"({"type": "TemplateProcessing"})", R"({"type": "TemplateProcessing", "single": [7]})",
+        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}]})",
+        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}],
+            "special_tokens": {"x": {"ids": [100000]}}})",
+        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}],
+            "special_tokens": {"x": {"ids": ["1"]}}})"})
+    EXPECT_EQ(with(Json::parse(step)), Outcome::refused) << step;
+}
+
+TEST(HostileTokenizer, SurvivesEveryMutationOfALanguageModels) {
+  std::mt19937 random(21);
+  const Files original = language_folder();
+  ASSERT_EQ(load_language(original), Outcome::loaded);
+  int refused = 0, loaded = 0;
+  for (const auto& [name, bytes] : original) {
+    for (int i = 0; i < 150; ++i) {
+      Files files = original;
+      for (int changes = 1 + i % 3; changes > 0; --changes) damage(files[name], random);
+      ++(load_language(files) == Outcome::refused ? refused : loaded);
+    }
+  }
+  EXPECT_GE(refused, 200);
   EXPECT_GE(loaded, 1);
 }
 

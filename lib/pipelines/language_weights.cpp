@@ -1,0 +1,152 @@
+#include "pipelines/language_weights.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <map>
+
+#include "base/error.h"
+#include "models/quantize_groups.h"
+
+namespace backlot {
+namespace {
+
+constexpr int64_t rows_at_once = 256;
+constexpr int own_group = 32;  // of weights that are packed on loading
+
+// All tensors as float32 or bfloat16 in memory, one after the other as they are asked for.
+at::Tensor unpacked(const LanguageTensor& tensor, at::ScalarType dtype) {
+  auto out = at::empty(tensor.shape, dtype);
+  const int64_t rows = tensor.rows(), columns = tensor.columns();
+  const auto flat = out.view({rows, columns});
+  at::parallel_for(0, (rows + rows_at_once - 1) / rows_at_once, 1, [&](int64_t begin, int64_t end) {
+    const at::InferenceMode inference;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i * rows_at_once, count = std::min(rows_at_once, rows - first);
+      if (dtype == at::kFloat) {
+        read_rows_float32(tensor, first, count, flat.mutable_data_ptr<float>() + first * columns);
+        continue;
+      }
+      auto wide = at::empty({count, columns}, at::kFloat);
+      read_rows_float32(tensor, first, count, wide.mutable_data_ptr<float>());
+      flat.narrow(0, first, count).copy_(wide);
+    }
+  });
+  return out;
+}
+
+// The codes that a GGUF has.
+PackableMatrix stored_codes(const LanguageTensor& tensor) {
+  const int group = static_cast<int>(group_of(tensor.type));
+  return {tensor.rows(), tensor.columns(), bits_of(tensor.type), group,
+          [&tensor, group](int64_t begin, int64_t end, uint8_t* codes, float* scales, float* mins) {
+            const int64_t in = tensor.columns();
+            for (int64_t row = begin; row < end; ++row) {
+              unpack_groups(tensor.type, tensor.row(row), in, codes, scales, mins);
+              codes += in;
+              scales += in / group;
+              mins += in / group;
+            }
+          }};
+}
+
+PackableMatrix made_codes(const LanguageTensor& tensor, int bits) {
+  return {tensor.rows(), tensor.columns(), bits, own_group,
+          [&tensor, bits](int64_t begin, int64_t end, uint8_t* codes, float* scales, float* mins) {
+            std::vector<float> wide((end - begin) * tensor.columns());
+            read_rows_float32(tensor, begin, end - begin, wide.data());
+            quantize_groups(wide.data(), end - begin, tensor.columns(), bits, own_group, codes,
+                            scales, mins);
+          }};
+}
+
+class FolderWeights final : public PackableWeights {
+ public:
+  FolderWeights(std::shared_ptr<const LanguageFolder> folder, WeightPacking packing)
+      : folder_(std::move(folder)), packing_(packing) {}
+
+  PackableMatrix matrix(const std::string& name, int64_t, int64_t) const override {
+    const auto& tensor = folder_->tensor(name);
+    if (packing_ == WeightPacking::automatic && is_quantized(tensor.type))
+      return stored_codes(tensor);
+    // What embeds and what chooses tokens suffers most from few bits.
+    const bool narrow = packing_ == WeightPacking::int4 && name != "lm_head.weight" &&
+                        name != "model.embed_tokens.weight";
+    return made_codes(tensor, narrow ? 4 : 8);
+  }
+
+  std::vector<float> vector(const std::string& name, int64_t count) const override {
+    std::vector<float> values(count);
+    read_rows_float32(folder_->tensor(name), 0, 1, values.data());
+    return values;
+  }
+
+ private:
+  std::shared_ptr<const LanguageFolder> folder_;
+  WeightPacking packing_;
+};
+
+}  // namespace
+
+LanguageWeights LanguageWeights::open(const LanguageModelOptions& options) {
+  LanguageWeights weights;
+  weights.folder_ = std::make_shared<const LanguageFolder>(LanguageFolder::open(options.model));
+  weights.config_ = weights.folder_->config();
+  return weights;
+}
+
+uint64_t LanguageWeights::parameters() const {
+  uint64_t sum = 0;
+  for (const auto& [name, tensor] : folder_->tensors())
+    sum += static_cast<uint64_t>(tensor.rows() * tensor.columns());
+  return sum;
+}
+
+WeightPacking LanguageWeights::choose_packing(const LanguageModelOptions& options,
+                                              at::Device device) const {
+  const bool packed_file = std::ranges::any_of(
+      folder_->tensors(), [](const auto& each) { return is_quantized(each.second.type); });
+  WeightPacking packing = options.packing;
+  if (packing == WeightPacking::automatic &&
+      (!packed_file || options.precision != Precision::automatic || !device.is_cpu()))
+    packing = WeightPacking::none;
+  if (packing == WeightPacking::none) return packing;
+  if (!device.is_cpu())
+    throw EnvironmentError(fmt::format("--quantize {}", packed_name(packing)),
+                           "works on the CPU only", "leave it out, or give --device cpu");
+  for (const auto& [name, tensor] : folder_->tensors())
+    if (tensor.shape.size() == 2 && !is_quantized(tensor.type) && tensor.columns() % own_group != 0)
+      throw LoadError(options.model.string(),
+                      fmt::format("{} has rows of {} numbers, which groups of {} don't divide",
+                                  name, tensor.columns(), own_group),
+                      "give --quantize none");
+  return packing;
+}
+
+CausalLM LanguageWeights::bind(at::ScalarType dtype, at::Device device, int64_t positions) const {
+  if (!folder_->is_gguf()) {
+    Binding binding(Checkpoint::open(folder_->path(), "model"), dtype, device);
+    return CausalLM(binding.root(), config_, positions);
+  }
+  Binding binding(
+      [this, dtype](std::string_view name) { return unpacked(folder_->tensor(name), dtype); },
+      dtype, device);
+  return CausalLM(binding.root(), config_, positions);
+}
+
+std::unique_ptr<PackableWeights> LanguageWeights::packable(WeightPacking packing) const {
+  return std::make_unique<FolderWeights>(folder_, packing);
+}
+
+std::string LanguageWeights::packed_name(WeightPacking packing) const {
+  if (packing == WeightPacking::int4) return "int4";
+  if (packing == WeightPacking::int8) return "int8";
+  std::map<std::string, int64_t> parameters;
+  for (const auto& [name, tensor] : folder_->tensors())
+    parameters[std::string(block_type_name(tensor.type))] += tensor.rows() * tensor.columns();
+  return std::ranges::max_element(parameters, {}, [](const auto& each) { return each.second; })
+      ->first;
+}
+
+}  // namespace backlot
