@@ -86,6 +86,10 @@ void check(const EnhanceOptions& options) {
   if (!chats && !prompts)
     throw UsageError("enhance", "there is no prompt",
                      "give --prompt 'a red apple', or - for a prompt a line on standard input");
+  for (const auto& spec : options.run.specs)
+    if (spec != "-")
+      throw UsageError(spec, "enhance does not read specs yet",
+                       "give --prompt, or a spec with an enhance stage to 'backlot generate'");
   if (chats && !options.style.empty())
     throw UsageError("--style", "has no say in chats that are answered as they are",
                      "leave it out, or give --prompt");
@@ -116,7 +120,8 @@ ExitCode enhance(EnhanceOptions options, StopSignal& stop) {
                            .stop_requested = [&stop] { return stop.requested(); }},
                           [&engine]() -> Engine& { return engine(); });
   try {
-    return answer_chats(options, session);
+    const bool chats = !options.messages.empty() || !options.requests.empty();
+    return chats ? answer_chats(options, session) : enhance_prompts(options, session);
   } catch (const Interrupted&) {
     log_warning("interrupted; run the same command again");
     return stop.exit_code();

@@ -60,6 +60,9 @@ class LinesInOrder {
 // A model's text without what could drive a terminal: control characters but newline and tab.
 std::string for_terminal(std::string_view text);
 
+// Short prompts in a style: --prompt and -.
+ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session);
+
 // The bundled model where none was named. Throws LoadError if it is not there.
 std::filesystem::path language_model_path(const std::string& named);
 

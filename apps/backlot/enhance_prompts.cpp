@@ -34,8 +34,7 @@ std::vector<std::string> read_prompts(const EnhanceOptions& options) {
       throw UsageError(where, "is empty", "say in a word what to show: --prompt 'a red apple'");
     if (!is_utf8(prompt)) throw UsageError(where, "is no UTF-8", "write it as UTF-8");
   }
-  if (prompts.empty())
-    throw UsageError("standard input", "has no prompts", "give one a line");
+  if (prompts.empty()) throw UsageError("standard input", "has no prompts", "give one a line");
   return prompts;
 }
 
@@ -102,8 +101,8 @@ ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session
   const Style style = style_of(options);
   const auto wanted = wanted_texts(options, style);
   if (options.stream && wanted.size() > 1)
-    throw UsageError("--stream", fmt::format("shows one text as it grows, and {} are wanted",
-                                             wanted.size()),
+    throw UsageError("--stream",
+                     fmt::format("shows one text as it grows, and {} are wanted", wanted.size()),
                      "give one prompt, or leave it out");
   std::vector<EnhanceRequest> requests;
   for (const auto& each : wanted) requests.push_back(each.request);
@@ -119,7 +118,8 @@ ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session
   enhancer.enhance(requests, [&](size_t i, const EnhancedText& made) {
     if (!made.note.empty()) log_warning(fmt::format("{}: {}", wanted[i].id, made.note));
     if (options.run.json)
-      printer.add(i, result_json(wanted[i], made).dump(-1, ' ', false, Json::error_handler_t::replace));
+      printer.add(
+          i, result_json(wanted[i], made).dump(-1, ' ', false, Json::error_handler_t::replace));
     else
       printer.add(i, options.stream ? std::string() : for_terminal(made.text));
   });

@@ -217,7 +217,7 @@ void check_redis_options(const CLI::App& app, const std::string& engine,
   if (wanted) address_of(options);
 }
 
-ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
+ExitCode run_fleet_over_redis(std::vector<PreparedRun>& runs, const GenerateOptions& options,
                               const RedisOptions& redis, StopSignal& stop) {
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options, {choose_device("auto")});

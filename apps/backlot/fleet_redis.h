@@ -27,7 +27,7 @@ void check_redis_options(const CLI::App& app, const std::string& engine,
 // Puts everything that `runs` ask for on the queue, one run after another, and follows to the end;
 // with --dry-run, prints the plans. Throws as RedisCoordinator does, and EnvironmentError if
 // outputs lie on other machines.
-ExitCode run_fleet_over_redis(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
+ExitCode run_fleet_over_redis(std::vector<PreparedRun>& runs, const GenerateOptions& options,
                               const RedisOptions& redis, StopSignal& stop);
 
 // Works for the queue. `fleet` starts this box's workers. Throws as RedisQueue and Supervisor do.

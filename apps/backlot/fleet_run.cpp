@@ -20,6 +20,7 @@
 #include "merge.h"
 #include "progress.h"
 #include "run/cached_results.h"
+#include "texts.h"
 
 namespace backlot {
 namespace {
@@ -133,7 +134,7 @@ int64_t take_cached(const PreparedRun& run, RunFolder& folder, ResultCache& cach
       [&] { return stop.requested(); });
 }
 
-RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, ResultCache* cache,
+RunTotals make_items(PreparedRun& run, RunFolder& folder, Fleet& fleet, ResultCache* cache,
                      const FleetRunOptions& options, FleetProgress& progress, FleetMetrics& metrics,
                      const StopSignal& stop) {
   return conduct_run(
@@ -142,6 +143,7 @@ RunTotals make_items(const PreparedRun& run, RunFolder& folder, Fleet& fleet, Re
            [&](const Totals& before) {
              progress.begin({run.plan.name, before.items, before.done});
            },
+       .prepare = [&] { take_run_texts(run, folder); },
        .take_cached =
            [&] { return cache ? take_cached(run, folder, *cache, options, progress, stop) : 0; },
        .queued = [&](const Item& item) { progress.item_queued(item); },
@@ -190,7 +192,7 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
   if (options.specs.empty())
     throw UsageError("fleet-run", "no spec is given",
                      "name a job spec; 'backlot generate' makes single prompts");
-  const std::vector<PreparedRun> runs = prepare_runs(options);
+  std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
   if (options.dry_run && options.engine == "local") {
     const auto devices = fit_devices(options);
@@ -206,7 +208,7 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
   const auto cache = open_cache(options.cache);
   Fleet fleet(options, progress, stop);
   ExitCode code = ExitCode::done;
-  const auto conduct = [&](const PreparedRun& run) {
+  const auto conduct = [&](PreparedRun& run) {
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     how.shard = options.shard;

@@ -74,7 +74,7 @@ void check_slurm_options(const CLI::App& app, const std::string& engine) {
       throw UsageError(option, "is for --engine slurm", "add that, or leave it out");
 }
 
-ExitCode run_fleet_on_slurm(const CLI::App& app, const std::vector<PreparedRun>& runs,
+ExitCode run_fleet_on_slurm(const CLI::App& app, std::vector<PreparedRun>& runs,
                             const GenerateOptions& options, const SlurmOptions& slurm,
                             int64_t attempts, FleetProgress& progress, StopSignal& stop) {
   SlurmSettings settings;

@@ -17,6 +17,7 @@
 #include "run/report.h"
 #include "schedulers/names.h"
 #include "spec/fields.h"
+#include "texts.h"
 
 namespace backlot {
 namespace {
@@ -94,12 +95,18 @@ int64_t take_cached(const PreparedRun& run, RunFolder& folder, ResultCache& cach
       [&] { return stop.requested(); });
 }
 
-RunTotals make_items(const PreparedRun& run, RunFolder& folder, LazyEngine& engine,
-                     ResultCache* cache, const GenerateOptions& options, RunProgress& progress,
-                     FleetMetrics& metrics, StopSignal& stop) {
+RunTotals make_items(PreparedRun& run, RunFolder& folder, LazyEngine& engine, ResultCache* cache,
+                     const GenerateOptions& options, RunProgress& progress, FleetMetrics& metrics,
+                     StopSignal& stop) {
   return conduct_run(
       folder, metrics,
       {.begin = [&](const Totals& before) { progress.begin(run.plan, before.items, before.done); },
+       .prepare =
+           [&] {
+             make_run_texts(
+                 run, folder, options, [&]() -> Engine& { return engine.get().engine(); }, cache,
+                 stop);
+           },
        .take_cached =
            [&] { return cache ? take_cached(run, folder, *cache, options, progress, stop) : 0; },
        .queued = [&](const Item& item) { progress.item_queued(item); },
@@ -151,7 +158,7 @@ class TraceFile {
 ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   configure_log(options);
   check_options(options);
-  const std::vector<PreparedRun> runs = prepare_runs(options);
+  std::vector<PreparedRun> runs = prepare_runs(options);
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options, {choose_device(options.device)});
     return ExitCode::done;
@@ -170,7 +177,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   TraceFile trace(options.trace);
   RunTracer traced(told, trace.recorder());
   RunProgress& progress = trace.wanted() ? static_cast<RunProgress&>(traced) : told;
-  const auto conduct = [&](const PreparedRun& run) {
+  const auto conduct = [&](PreparedRun& run) {
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);

@@ -36,6 +36,7 @@ struct GenerateOptions {
   int threads = 0;
   bool allow_lower_precision = false;
   std::optional<Shard> shard;  // of fleet-run
+  bool texts_only = false;     // of generate: only what the enhance stage makes
   bool dry_run = false, fresh = false, json = false, no_metadata = false;
   bool quiet = false, verbose = false, log_json = false;
 };
@@ -74,8 +75,8 @@ void configure_log(const GenerateOptions& options);
 
 // Conducts each of the runs in turn. If one throws, says which of the others were not started, and
 // throws it on.
-void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
-                     const std::function<void(const PreparedRun& run)>& conduct);
+void conduct_in_turn(std::vector<PreparedRun>& runs, const GenerateOptions& options,
+                     const std::function<void(PreparedRun& run)>& conduct);
 
 // Says what the run folder's outputs of earlier runs are like.
 void report_findings(const RunFolder& folder);

@@ -18,6 +18,7 @@
 #include "spec/fields.h"
 #include "spec/resolve.h"
 #include "version.h"
+#include "weights/language_folder.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
@@ -123,6 +124,12 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
   return facts;
 }
 
+std::string language_model_fingerprint(const fs::path& path, RunInfo& info) {
+  const LanguageFolder model = LanguageFolder::open(path);
+  info.models.push_back({path, fingerprint(model), model.licence()});
+  return info.models.back().fingerprint;
+}
+
 std::string shown(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
@@ -218,13 +225,16 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
       options.shard
           ? RunFolder::base_seed(absolute, resolved_spec(run.document))
           : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
-  run.plan = make_plan(run.document,
-                       {.model_facts =
-                            [&](const fs::path& model, const std::optional<std::string>& variant) {
-                              return facts_of(model, variant, run.info);
-                            },
-                        .base_seed = run.info.base_seed,
-                        .output = absolute});
+  run.plan = make_plan(
+      run.document,
+      {.model_facts =
+           [&](const fs::path& model, const std::optional<std::string>& variant) {
+             return facts_of(model, variant, run.info);
+           },
+       .language_model =
+           [&](const fs::path& model) { return language_model_fingerprint(model, run.info); },
+       .base_seed = run.info.base_seed,
+       .output = absolute});
   return run;
 }
 

@@ -110,8 +110,8 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
   return runs;
 }
 
-void conduct_in_turn(const std::vector<PreparedRun>& runs, const GenerateOptions& options,
-                     const std::function<void(const PreparedRun& run)>& conduct) {
+void conduct_in_turn(std::vector<PreparedRun>& runs, const GenerateOptions& options,
+                     const std::function<void(PreparedRun& run)>& conduct) {
   for (size_t i = 0; i < runs.size(); ++i) try {
       conduct(runs[i]);
     } catch (...) {

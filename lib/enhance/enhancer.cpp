@@ -95,7 +95,8 @@ void Enhancer::settle(Work& work, size_t request, uint64_t seed, MadeText made) 
                       .seed = seed,
                       .finish_reason = made.finish_reason,
                       .prompt_tokens = made.prompt_tokens,
-                      .tokens = made.tokens};
+                      .tokens = made.tokens,
+                      .token_ids = std::move(made.token_ids)};
   if (!made.error.empty())
     return work.fall_back(request, "the prompt is kept: " + made.error, std::move(result));
   const bool cut_off = made.finish_reason == "length";

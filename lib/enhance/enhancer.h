@@ -31,6 +31,7 @@ struct EnhancedText {
   uint64_t seed = 0;  // of the try that was taken, of the last one if fell_back
   std::string finish_reason;
   int64_t prompt_tokens = 0, tokens = 0;  // of that try
+  std::vector<int32_t> token_ids = {};    // of that try, before mending
   bool operator==(const EnhancedText&) const = default;
 };
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "spec/style.h"
@@ -21,6 +22,7 @@ struct MadeText {
   std::string text;           // without the prompt and without the model's end mark
   std::string finish_reason;  // "stop": ended by itself; "length": at max_tokens or the context
   int64_t prompt_tokens = 0, tokens = 0;
+  std::vector<int32_t> token_ids = {};  // of the text as it was made
   // Why this request can't be served, whatever the seed (a prompt longer than the context); the
   // rest then says nothing. "" otherwise.
   std::string error;

@@ -42,7 +42,10 @@ RunTotals conduct_run(RunFolder& folder, FleetMetrics& metrics, const RunSteps& 
   int64_t cached = 0;
   std::exception_ptr failure;
   try {
-    if (!folder.pending().empty()) cached = steps.take_cached();
+    if (!folder.pending().empty()) {
+      if (steps.prepare) steps.prepare();
+      cached = steps.take_cached();
+    }
     const auto pending = folder.pending();
     for (const Item* item : pending) steps.queued(*item);
     if (!pending.empty()) steps.make();

@@ -13,6 +13,7 @@ namespace backlot {
 // What is said and done in the course of a run.
 struct RunSteps {
   std::function<void(const Totals& before)> begin;
+  std::function<void()> prepare = {};            // before all else, if there is anything to make
   std::function<int64_t()> take_cached;          // how many came from a cache
   std::function<void(const Item& item)> queued;  // each that is still to be made
   std::function<void()> make;                    // called if there are any

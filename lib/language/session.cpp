@@ -80,7 +80,9 @@ LanguageSession::LanguageSession(const LanguageSessionOptions& options,
 }
 
 std::vector<int32_t> LanguageSession::encode_chat(const Json& messages) const {
-  return tokenizer_.encode(tokenizer_.render_chat(messages));
+  // Some templates name today's date unless they are told one; a text must not depend on the day.
+  static const Json variables = {{"date_string", "26 Jul 2024"}};
+  return tokenizer_.encode(tokenizer_.render_chat(messages, true, variables));
 }
 
 void LanguageSession::make_room(const std::vector<GenerationRequest>& requests) {
