@@ -47,20 +47,12 @@ kernels::PagedShape paged_shape(const DecoderConfig& config, int64_t block_token
 // Rows that are too few to be worth waking other threads for.
 constexpr int64_t few_rows = 4;
 
-template <class Work>
-void each_row(int64_t rows, const Work& work) {
-  if (rows <= few_rows) {
-    work(int64_t{0}, rows);
-  } else {
-    at::parallel_for(0, rows, few_rows, work);
-  }
-}
-
 }  // namespace
 
 PackedDecoder::PackedDecoder(const PackableWeights& weights, const DecoderConfig& config,
                              int64_t positions, int64_t blocks, int64_t block_tokens)
-    : config_(config),
+    : team_(std::make_unique<ThreadTeam>(at::get_num_threads())),
+      config_(config),
       cache_shape_(paged_shape(config, block_tokens)),
       rotary_(make_rotary_table(config, positions)),
       norm_(weights.vector("model.norm.weight", config.hidden_size)),
@@ -113,7 +105,7 @@ PackedDecoder::Pass PackedDecoder::begin(std::span<const PackedRun> runs) const 
 void PackedDecoder::norm(const float* x, const std::vector<float>& weight, int64_t rows,
                          float* out) const {
   const int64_t width = config_.hidden_size;
-  each_row(rows, [&](int64_t begin, int64_t end) {
+  team_->loop(rows, few_rows, [&](int64_t begin, int64_t end) {
     kernels::rms_norm_rows(x + begin * width, weight.data(),
                            static_cast<float>(config_.rms_norm_eps), end - begin, width,
                            out + begin * width);
@@ -127,7 +119,7 @@ void PackedDecoder::attend(const Layer& layer, const Pass& pass, float* qkv, flo
   const float* cos = rotary_.cos.const_data_ptr<float>();
   const float* sin = rotary_.sin.const_data_ptr<float>();
   const kernels::PagedCache cache{layer.keys.data(), layer.values.data()};
-  each_row(pass.count(), [&](int64_t begin, int64_t end) {
+  team_->loop(pass.count(), few_rows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto& place = pass.places[i];
       float* token = qkv + i * stride;
@@ -145,7 +137,7 @@ void PackedDecoder::attend(const Layer& layer, const Pass& pass, float* qkv, flo
                                       .tokens = pass.places.data()};
   const int64_t together = kernels::paged_tokens_at_once(cache_shape_);
   const int64_t chunks = (pass.count() + together - 1) / together;
-  at::parallel_for(0, chunks * kv_heads, 1, [&](int64_t begin, int64_t end) {
+  team_->loop(chunks * kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i / kv_heads * together, head = i % kv_heads;
       kernels::attend_paged(cache_shape_, cache, queries, first,
@@ -170,12 +162,12 @@ void PackedDecoder::operator()(std::span<const PackedRun> runs, int64_t wanted,
 
   for (const auto& layer : layers_) {
     norm(x.get(), layer.input_layernorm, tokens, normed.get());
-    layer.qkv_proj(normed.get(), tokens, qkv.get(), nullptr);
+    layer.qkv_proj(*team_, normed.get(), tokens, qkv.get(), nullptr);
     attend(layer, pass, qkv.get(), attended.get());
-    layer.o_proj(attended.get(), tokens, x.get(), x.get());
+    layer.o_proj(*team_, attended.get(), tokens, x.get(), x.get());
     norm(x.get(), layer.post_attention_layernorm, tokens, normed.get());
-    layer.gate_up_proj(normed.get(), tokens, gated.get(), nullptr);
-    layer.down_proj(gated.get(), tokens, x.get(), x.get());
+    layer.gate_up_proj(*team_, normed.get(), tokens, gated.get(), nullptr);
+    layer.down_proj(*team_, gated.get(), tokens, x.get(), x.get());
   }
 
   hidden.resize(wanted * width);
@@ -188,7 +180,7 @@ void PackedDecoder::operator()(std::span<const PackedRun> runs, int64_t wanted,
 }
 
 void PackedDecoder::logits(const float* hidden, int64_t rows, float* out) const {
-  head_(hidden, rows, out, nullptr);
+  head_(*team_, hidden, rows, out, nullptr);
 }
 
 size_t PackedDecoder::weight_bytes() const {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_team.h"
 #include "kernels/paged_attention.h"
 #include "kernels/quantized.h"
 #include "nn/rotary.h"
@@ -72,7 +73,8 @@ class PackedProjection {
   size_t bytes() const;
 
   // x: [rows, in] -> out: [rows, out] + residual, which may be null or `out`
-  void operator()(const float* x, int64_t rows, float* out, const float* residual) const;
+  void operator()(ThreadTeam& team, const float* x, int64_t rows, float* out,
+                  const float* residual) const;
 
   // Row `row` of the weight as float32, [in].
   void weight_row(int64_t row, float* out) const;
@@ -86,8 +88,8 @@ class PackedProjection {
   };
   PackedProjection() = default;
   static Part pack(std::span<const Source> sources, bool gated, int64_t first_out);
-  void multiply(const Part& part, const kernels::QuantizedRows& x, int64_t rows, float* out,
-                const float* residual) const;
+  void multiply(ThreadTeam& team, const Part& part, const kernels::QuantizedRows& x, int64_t rows,
+                float* out, const float* residual) const;
 
   std::vector<Part> parts_;
   int64_t out_ = 0;
@@ -127,6 +129,7 @@ class PackedDecoder {
   void attend(const Layer& layer, const Pass& pass, float* qkv, float* out) const;
   void norm(const float* x, const std::vector<float>& weight, int64_t rows, float* out) const;
 
+  std::unique_ptr<ThreadTeam> team_;
   DecoderConfig config_;
   kernels::PagedShape cache_shape_;
   RotaryTable rotary_;

@@ -76,7 +76,7 @@ ScaleType scale_type(const std::vector<Rows>& slices) {
 
 // The activations of one call, narrowed once for all parts of the same blocks.
 struct Narrowed {
-  Narrowed(const QuantizedShape& shape, const float* x, int64_t rows)
+  Narrowed(ThreadTeam& team, const QuantizedShape& shape, const float* x, int64_t rows)
       : codes(new int8_t[rows * shape.in]),
         scales(new float[rows * shape.blocks()]),
         sums(new float[rows * shape.groups()]),
@@ -84,11 +84,8 @@ struct Narrowed {
     const auto narrow = [&](int64_t begin, int64_t end) {
       kernels::quantize_rows(shape, x, shape.in, this->rows, begin, end);
     };
-    if (rows < 8) {
-      narrow(0, rows);
-    } else {
-      at::parallel_for(0, rows, 4, narrow);
-    }
+    constexpr int64_t few_rows = 4;
+    team.loop(rows, few_rows, narrow);
   }
 
   std::unique_ptr<int8_t[]> codes;
@@ -175,8 +172,8 @@ size_t PackedProjection::bytes() const {
   return sum;
 }
 
-void PackedProjection::multiply(const Part& part, const QuantizedRows& x, int64_t rows, float* out,
-                                const float* residual) const {
+void PackedProjection::multiply(ThreadTeam& team, const Part& part, const QuantizedRows& x,
+                                int64_t rows, float* out, const float* residual) const {
   const int64_t stride = gate_apart_ ? 2 * out_ : out_;
   const kernels::QuantizedOut to{
       .out = out + part.first_out,
@@ -184,20 +181,20 @@ void PackedProjection::multiply(const Part& part, const QuantizedRows& x, int64_
       .bias = part.bias.empty() ? nullptr : part.bias.data(),
       .residual = residual ? residual + part.first_out : nullptr,
   };
-  at::parallel_for(0, part.shape.panels(), 1, [&](int64_t first, int64_t last) {
+  team.loop(part.shape.panels(), 1, [&](int64_t first, int64_t last) {
     kernels::quantized_linear(part.shape, part.weight.data(), x, to, 0, rows, first, last);
   });
 }
 
-void PackedProjection::operator()(const float* x, int64_t rows, float* out,
+void PackedProjection::operator()(ThreadTeam& team, const float* x, int64_t rows, float* out,
                                   const float* residual) const {
   std::optional<Narrowed> narrowed;
   int64_t block = 0;
   std::vector<float> wide(gate_apart_ ? rows * 2 * out_ : 0);
   for (const auto& part : parts_) {
-    if (part.shape.group != block) narrowed.emplace(part.shape, x, rows);
+    if (part.shape.group != block) narrowed.emplace(team, part.shape, x, rows);
     block = part.shape.group;
-    multiply(part, narrowed->rows, rows, gate_apart_ ? wide.data() : out, residual);
+    multiply(team, part, narrowed->rows, rows, gate_apart_ ? wide.data() : out, residual);
   }
   if (!gate_apart_) return;
   for (int64_t row = 0; row < rows; ++row) {
