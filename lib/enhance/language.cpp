@@ -63,9 +63,9 @@ const std::unordered_map<std::u32string, std::vector<size_t>>& languages_of_word
   return table;
 }
 
-Scores score(std::u32string_view text) {
+Scores score(const std::vector<std::u32string>& words) {
   Scores scores{};
-  for (const auto& word : words_of(text)) {
+  for (const auto& word : words) {
     const auto found = languages_of_words().find(word);
     if (found == languages_of_words().end()) continue;
     for (const size_t language : found->second)
@@ -78,9 +78,24 @@ size_t best(const Scores& scores) {
   return static_cast<size_t>(std::ranges::max_element(scores) - scores.begin());
 }
 
+// A text that begins with the prompt's own words and goes on in another language gives itself away
+// by what it adds.
+std::vector<std::u32string> added_words(const std::vector<std::u32string>& before,
+                                        const std::vector<std::u32string>& after) {
+  std::multiset<std::u32string> there(before.begin(), before.end());
+  std::vector<std::u32string> added;
+  for (const auto& word : after)
+    if (const auto known = there.find(word); known != there.end())
+      there.erase(known);
+    else
+      added.push_back(word);
+  return added;
+}
+
 bool changes_european_language(std::u32string_view prompt, std::u32string_view text) {
-  constexpr double enough_to_tell = 0.5, enough_of_a_text = 1.5;
-  const Scores before = score(prompt), after = score(text);
+  constexpr double enough_to_tell = 0.5, enough_of_a_text = 1;
+  const auto words = words_of(prompt);
+  const Scores before = score(words), after = score(added_words(words, words_of(text)));
   const size_t was = best(before), is = best(after);
   if (was == is || before[was] < enough_to_tell || after[is] < enough_of_a_text) return false;
   return before[is] < before[was] * 0.85 && after[was] < after[is] / 2;

@@ -51,6 +51,18 @@ TEST(Language, IsKeptOrNot) {
       EXPECT_EQ(changes(from.prompt, to.text), &from != &to) << from.language << to.language;
 }
 
+TEST(Language, IsThatOfTheWordsThatWereAdded) {
+  EXPECT_TRUE(changes("une femme qui lit dans un café à Paris",
+                      "Une femme qui lit dans un café à Paris, with a black coat, in soft light"));
+  EXPECT_TRUE(changes("ein altes Schloss im Nebel",
+                      "Ein altes Schloss im Nebel, a castle in a dark forest, in soft light"));
+  EXPECT_FALSE(changes("ein altes Schloss im Nebel",
+                       "Ein altes Schloss im Nebel auf einem Hügel, mit hohen Türmen, in mattem "
+                       "Licht"));
+  EXPECT_FALSE(changes("a sign that says die Bar zum Löwen",
+                       "A sign that says die Bar zum Löwen on the wall of an old inn"));
+}
+
 TEST(Language, ShortPromptsProveNothing) {
   EXPECT_FALSE(changes("apple", samples[0].text));
   EXPECT_FALSE(changes("", samples[1].text));
