@@ -33,6 +33,9 @@ void declare_sampling_options(CLI::App& app, EnhanceOptions& options) {
   number("--min-p", "min_p", "only tokens at least this times as likely as the likeliest");
   number("--repetition-penalty", "repetition_penalty", "above 1: fewer words that were there");
   app.add_option("--seed", options.seed, "of the first text; later ones count on (else drawn)")
+      ->check([](const std::string& text) {  // which would be taken for 2^64 less it
+        return text.starts_with('-') ? "is less than 0: " + text : std::string();
+      })
       ->group(text_group);
   app.add_option("--stop", options.stop, "a text ends before this; may be given several times")
       ->group(text_group)
@@ -93,6 +96,8 @@ void check(const EnhanceOptions& options) {
   if (chats && !options.style.empty())
     throw UsageError("--style", "has no say in chats that are answered as they are",
                      "leave it out, or give --prompt");
+  if (options.run.dtype != "auto" && (options.packing == "int8" || options.packing == "int4"))
+    throw UsageError("--dtype", "has no say in weights that --quantize packs", "give one of them");
   if (options.stream && options.run.json)
     throw UsageError("--stream", "does not go with --json, which prints whole results",
                      "give one of them");

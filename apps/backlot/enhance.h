@@ -57,8 +57,12 @@ class LinesInOrder {
   size_t next_ = 0;
 };
 
-// A model's text without what could drive a terminal: control characters but newline and tab.
+// A model's text without what could drive a terminal: control characters (C0, DEL, C1) but newline
+// and tab. Whole UTF-8 characters.
 std::string for_terminal(std::string_view text);
+
+// One line of JSON in which control characters are escaped, DEL and C1 as well.
+std::string json_line(const Json& json);
 
 // Short prompts in a style: --prompt and -.
 ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session);

@@ -1,9 +1,12 @@
 // `backlot enhance` on chats that are given whole.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
+#include <map>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -30,21 +33,31 @@ std::string read_input(const std::string& path) {
   return {std::istreambuf_iterator<char>(std::cin), {}};
 }
 
-Json parse_json(const std::string& text, const std::string& where) {
+constexpr const char* a_chat = "[{\"role\": \"user\", \"content\": \"Hello\"}]";
+constexpr const char* an_envelope =
+    "{\"custom_id\": \"1\", \"body\": {\"messages\": [{\"role\": \"user\", …}]}}";
+
+// `line` is that of the text's first character.
+Json parse_json(const std::string& text, const std::string& file, int64_t line,
+                const char* such_as) {
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
-    throw UsageError(where, fmt::format("is no JSON: {}", error.what()),
-                     "give a chat such as [{\"role\": \"user\", \"content\": \"Hello\"}]");
+    const auto before = std::string_view(text).substr(0, error.byte > 0 ? error.byte - 1 : 0);
+    const auto lines = std::ranges::count(before, '\n');
+    const size_t column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+    throw UsageError(fmt::format("{}:{}:{}", file, line + lines, column),
+                     error.byte > text.size() ? "the JSON ends too early" : "is no JSON",
+                     fmt::format("write it as {}", such_as));
   }
 }
 
 // A line of the batch envelope: {"custom_id": …, "body": {"messages": […], "max_tokens": …}}.
-Chat read_envelope(const std::string& line, const std::string& where) {
-  const Json json = parse_json(line, where);
+Chat read_envelope(const std::string& line, const std::string& file, int64_t number) {
+  const Json json = parse_json(line, file, number, an_envelope);
+  const std::string where = fmt::format("{}:{}", file, number);
   const auto refuse = [&](const std::string& what) {
-    throw UsageError(where, what,
-                     "a request is {\"custom_id\": \"…\", \"body\": {\"messages\": […]}}");
+    throw UsageError(where, what, fmt::format("write it as {}", an_envelope));
   };
   if (!json.is_object()) refuse("is no JSON object");
   const auto body = json.find("body");
@@ -66,19 +79,40 @@ std::vector<Chat> read_chats(const EnhanceOptions& options) {
     const std::string where = options.messages == "-" ? "standard input" : options.messages;
     chats.push_back({.id = "chat-1",
                      .where = where,
-                     .messages = parse_json(read_input(options.messages), where)});
+                     .messages = parse_json(read_input(options.messages), where, 1, a_chat)});
   }
   if (!options.requests.empty()) {
     const std::string where = options.requests == "-" ? "standard input" : options.requests;
-    size_t number = 0;
+    int64_t number = 0;
     for (const auto& line : split(read_input(options.requests), '\n')) {
       ++number;
-      if (!trim(line).empty())
-        chats.push_back(read_envelope(line, fmt::format("{}:{}", where, number)));
+      if (!trim(line).empty()) chats.push_back(read_envelope(line, where, number));
     }
     if (chats.empty()) throw UsageError(where, "has no requests", "give one JSON object a line");
   }
   return chats;
+}
+
+// Of the envelope's fields, those that say nothing, and those that ask for what happens anyway.
+bool asks_for_nothing(const std::string& key, const Json& value) {
+  static const std::map<std::string, Json> usual = {{"n", 1},
+                                                    {"stream", false},
+                                                    {"logprobs", false},
+                                                    {"presence_penalty", 0},
+                                                    {"frequency_penalty", 0}};
+  const auto found = usual.find(key);
+  return value.is_null() || key == "model" || key == "user" || key == "metadata" ||
+         (found != usual.end() && found->second == value);
+}
+
+UsageError unknown_setting(const Chat& chat, const std::string& key) {
+  constexpr std::string_view known[] = {
+      "max_tokens", "max_completion_tokens", "temperature", "top_p",      "min_p",
+      "top_k",      "repetition_penalty",    "seed",        "ignore_eos", "stop",
+      "messages"};
+  const std::string meant = nearest(key, known);
+  return {chat.where, fmt::format("its body has '{}', which is not supported", key),
+          meant.empty() ? "leave it out" : fmt::format("did you mean {}?", meant)};
 }
 
 // A setting of the request's own body, over what the command line says.
@@ -111,7 +145,8 @@ void apply_setting(const Chat& chat, const std::string& key, const Json& value,
   } else if (key == "repetition_penalty") {
     sampling.repetition_penalty = number();
   } else if (key == "seed") {
-    sampling.seed = static_cast<uint64_t>(count());
+    sampling.seed =
+        value.is_number_unsigned() ? value.get<uint64_t>() : static_cast<uint64_t>(count());
   } else if (key == "ignore_eos") {
     if (!value.is_boolean()) refuse("true or false");
     request.ignore_eos = value.get<bool>();
@@ -123,9 +158,8 @@ void apply_setting(const Chat& chat, const std::string& key, const Json& value,
       if (!text.is_string() || text.get<std::string>().empty()) refuse("texts that are not empty");
       request.stop_strings.push_back(text.get<std::string>());
     }
-  } else if (key != "model" && key != "user" && key != "metadata") {
-    throw UsageError(chat.where, fmt::format("its body has '{}', which is not supported", key),
-                     "leave it out");
+  } else {
+    throw unknown_setting(chat, key);
   }
 }
 
@@ -147,7 +181,13 @@ GenerationRequest request_for(const Chat& chat, const EnhanceOptions& options,
       static_cast<int64_t>(sampling_number(options, "max_tokens").value_or(default_max_tokens));
   request.stop_strings = options.stop;
   request.ignore_eos = options.ignore_eos;
-  for (const auto& [key, value] : chat.settings.items()) apply_setting(chat, key, value, request);
+  for (const auto& [key, value] : chat.settings.items())
+    if (!asks_for_nothing(key, value)) apply_setting(chat, key, value, request);
+  try {
+    check_sampling(request.sampling, chat.where);
+  } catch (const ItemError& error) {
+    throw UsageError(error.where(), error.problem(), error.mend());
+  }
   return request;
 }
 
@@ -176,6 +216,25 @@ Json result_json(const Chat& chat, const GenerationRequest& request,
             {"decode", result.decode_seconds}}}};
 }
 
+// `text` with each control character as `written` has it. U+0080 to U+009F are two bytes of UTF-8.
+std::string with_controls(std::string_view text,
+                          const std::function<std::string(unsigned char)>& written) {
+  std::string shown;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+    if (c < 0x20 || c == 0x7f) {
+      shown += written(c);
+    } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+      shown += written(next);
+      ++i;
+    } else {
+      shown += text[i];
+    }
+  }
+  return shown;
+}
+
 }  // namespace
 
 void LinesInOrder::add(size_t place, std::optional<std::string> line) {
@@ -192,11 +251,14 @@ void LinesInOrder::add(size_t place, std::optional<std::string> line) {
 }
 
 std::string for_terminal(std::string_view text) {
-  std::string shown;
-  for (const char c : text)
-    if (static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t') shown += c;
-  std::erase(shown, '\x7f');
-  return shown;
+  return with_controls(text, [](unsigned char c) {
+    return c == '\n' || c == '\t' ? std::string(1, static_cast<char>(c)) : std::string();
+  });
+}
+
+std::string json_line(const Json& json) {
+  return with_controls(json.dump(-1, ' ', false, Json::error_handler_t::replace),
+                       [](unsigned char c) { return fmt::format("\\u{:04x}", c); });
 }
 
 ExitCode answer_chats(const EnhanceOptions& options, LanguageSession& session) {
@@ -218,10 +280,10 @@ ExitCode answer_chats(const EnhanceOptions& options, LanguageSession& session) {
       code = ExitCode::items_failed;
       std::optional<std::string> line;
       if (options.run.json)
-        line = Json{{"id", chats[i].id}, {"error", outcome.error->what()}}.dump();
+        line = json_line({{"id", chats[i].id}, {"error", outcome.error->what()}});
       printer.add(i, std::move(line));
     } else if (options.run.json) {
-      printer.add(i, result_json(chats[i], asked[i], *outcome.result).dump());
+      printer.add(i, json_line(result_json(chats[i], asked[i], *outcome.result)));
     } else {
       printer.add(i, options.stream ? "" : for_terminal(outcome.result->text));
     }

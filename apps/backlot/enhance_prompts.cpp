@@ -17,22 +17,29 @@ namespace {
 
 constexpr const char* default_style = "image-fast";
 
+struct Prompt {
+  std::string text;
+  std::string where;  // for messages
+};
+
 // --prompt in their order, then a line each of standard input where `-` stands for it.
-std::vector<std::string> read_prompts(const EnhanceOptions& options) {
-  std::vector<std::string> prompts = options.run.prompts;
+std::vector<Prompt> read_prompts(const EnhanceOptions& options) {
+  std::vector<Prompt> prompts;
+  for (const auto& text : options.run.prompts)
+    prompts.push_back({text, fmt::format("--prompt {}", prompts.size() + 1)});
   for (const auto& word : options.run.specs) {
     if (word != "-") continue;
-    std::string line;
-    while (std::getline(std::cin, line))
-      if (!trim(line).empty()) prompts.emplace_back(trim(line));
+    size_t number = 0;
+    for (std::string line; std::getline(std::cin, line);) {
+      ++number;
+      if (!trim(line).empty())
+        prompts.push_back({std::string(trim(line)), fmt::format("standard input:{}", number)});
+    }
   }
-  size_t number = 0;
-  for (const auto& prompt : prompts) {
-    ++number;
-    const std::string where = fmt::format("--prompt {}", number);
-    if (trim(prompt).empty())
+  for (const auto& [text, where] : prompts) {
+    if (trim(text).empty())
       throw UsageError(where, "is empty", "say in a word what to show: --prompt 'a red apple'");
-    if (!is_utf8(prompt)) throw UsageError(where, "is no UTF-8", "write it as UTF-8");
+    if (!is_utf8(text)) throw UsageError(where, "is no UTF-8", "write it as UTF-8");
   }
   if (prompts.empty()) throw UsageError("standard input", "has no prompts", "give one a line");
   return prompts;
@@ -60,7 +67,7 @@ Style style_of(const EnhanceOptions& options) {
 }
 
 struct Wanted {
-  std::string id;
+  std::string id, where;
   EnhanceRequest request;
 };
 
@@ -72,7 +79,8 @@ std::vector<Wanted> wanted_texts(const EnhanceOptions& options, const Style& sty
       std::string id = fmt::format("prompt-{}", i + 1);
       if (options.variants > 1) id += fmt::format("-{}", variant + 1);
       wanted.push_back({.id = std::move(id),
-                        .request = {.prompt = prompts[i],
+                        .where = prompts[i].where,
+                        .request = {.prompt = prompts[i].text,
                                     .style = &style,
                                     .sampling = style.sampling,
                                     .retries = options.stream ? 0 : style.retries,
@@ -107,6 +115,7 @@ ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session
   std::vector<EnhanceRequest> requests;
   for (const auto& each : wanted) requests.push_back(each.request);
   SessionTextMaker maker(session);
+  maker.end_texts(options.stop, options.ignore_eos);
   if (options.stream)
     maker.listen([](std::string_view text) {
       std::fputs(for_terminal(text).c_str(), stdout);
@@ -114,17 +123,22 @@ ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session
     });
   Enhancer enhancer(maker);
   LinesInOrder printer;
+  ExitCode code = ExitCode::done;
   const Stopwatch watch;
   enhancer.enhance(requests, [&](size_t i, const EnhancedText& made) {
-    if (!made.note.empty()) log_warning(fmt::format("{}: {}", wanted[i].id, made.note));
+    if (made.fell_back && made.finish_reason.empty()) {  // the model can't have said anything
+      log_error(fmt::format("{}: {}", wanted[i].where, made.note));
+      code = ExitCode::items_failed;
+    } else if (!made.note.empty()) {
+      log_warning(fmt::format("{}: {}", wanted[i].id, made.note));
+    }
     if (options.run.json)
-      printer.add(
-          i, result_json(wanted[i], made).dump(-1, ' ', false, Json::error_handler_t::replace));
+      printer.add(i, json_line(result_json(wanted[i], made)));
     else
       printer.add(i, options.stream ? std::string() : for_terminal(made.text));
   });
   tell_speed(session, watch.seconds());
-  return ExitCode::done;
+  return code;
 }
 
 }  // namespace backlot

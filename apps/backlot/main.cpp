@@ -126,7 +126,9 @@ ExitCode run(int argc, char** argv) {
 
 // An exit code never lies: results that could not be written are no success.
 ExitCode checked_output(ExitCode code) {
-  if (std::fflush(stdout) != 0 && code == ExitCode::done) {
+  // What was flushed before, and failed, is not tried again.
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (!written && code == ExitCode::done) {
     log_error("standard output: cannot be written; free the disk or mend the pipe, then run again");
     return ExitCode::environment;
   }

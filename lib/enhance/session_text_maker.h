@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "enhance/text_maker.h"
 #include "language/session.h"
@@ -17,11 +19,19 @@ class SessionTextMaker final : public TextMaker {
   // Hears texts as they grow, of any request; for one at a time.
   void listen(std::function<void(std::string_view)> heard) { heard_ = std::move(heard); }
 
+  // Texts end before one of these as well, and at an end token unless it is to be ignored.
+  void end_texts(std::vector<std::string> stop_strings, bool ignore_eos) {
+    stop_strings_ = std::move(stop_strings);
+    ignore_eos_ = ignore_eos;
+  }
+
   void make(std::span<const TextRequest> requests,
             const std::function<void(size_t request, MadeText)>& made) override;
 
  private:
   LanguageSession& session_;
+  std::vector<std::string> stop_strings_;
+  bool ignore_eos_ = false;
   std::function<void(std::string_view)> heard_;
 };
 

@@ -48,7 +48,7 @@ struct TokenPlaces {
 
   // The runs of one token each, `singles` of them, come first and are attended together.
   int64_t singles = 0;
-  Tensor single_slots;  // [singles, longest] int64, padded with any slot
+  Tensor single_slots;  // [singles, longest] int64, padded with slots of the same run
   Tensor single_mask;   // [singles, 1, 1, longest] bool: false at the padding
 };
 

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "models/packed_decoder.h"
 #include "pipelines/language_weights.h"
@@ -152,11 +154,8 @@ class PackedLanguageModel final : public ModelBase {
     for (int64_t begin = first; begin < last; begin += at_once) {
       const int64_t rows = std::min(at_once, last - begin);
       model_.logits(hidden_.data() + begin * config_.hidden_size, rows, logits.data());
-      for (int64_t row = 0; row < rows; ++row) {
-        const float* of_row = logits.data() + row * config_.vocab_size;
-        best_.push_back(
-            static_cast<int32_t>(std::max_element(of_row, of_row + config_.vocab_size) - of_row));
-      }
+      for (int64_t row = 0; row < rows; ++row)
+        best_.push_back(largest_of(logits.data() + row * config_.vocab_size));
     }
   }
 

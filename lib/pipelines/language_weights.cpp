@@ -107,20 +107,25 @@ WeightPacking LanguageWeights::choose_packing(const LanguageModelOptions& option
                                               at::Device device) const {
   const bool packed_file = std::ranges::any_of(
       folder_->tensors(), [](const auto& each) { return is_quantized(each.second.type); });
+  const auto apart = std::ranges::find_if(folder_->tensors(), [](const auto& each) {
+    const LanguageTensor& tensor = each.second;
+    return tensor.shape.size() == 2 && !is_quantized(tensor.type) &&
+           tensor.columns() % own_group != 0;
+  });
+  const bool divided = apart == folder_->tensors().end();
   WeightPacking packing = options.packing;
   if (packing == WeightPacking::automatic &&
-      (!packed_file || options.precision != Precision::automatic || !device.is_cpu()))
+      (!packed_file || !divided || options.precision != Precision::automatic || !device.is_cpu()))
     packing = WeightPacking::none;
   if (packing == WeightPacking::none) return packing;
   if (!device.is_cpu())
     throw EnvironmentError(fmt::format("--quantize {}", packed_name(packing)),
                            "works on the CPU only", "leave it out, or give --device cpu");
-  for (const auto& [name, tensor] : folder_->tensors())
-    if (tensor.shape.size() == 2 && !is_quantized(tensor.type) && tensor.columns() % own_group != 0)
-      throw LoadError(options.model.string(),
-                      fmt::format("{} has rows of {} numbers, which groups of {} don't divide",
-                                  name, tensor.columns(), own_group),
-                      "give --quantize none");
+  if (!divided)
+    throw LoadError(options.model.string(),
+                    fmt::format("{} has rows of {} numbers, which groups of {} don't divide",
+                                apart->first, apart->second.columns(), own_group),
+                    "give --quantize none");
   return packing;
 }
 

@@ -32,7 +32,9 @@ void place_singles(std::span<const TokenRun> runs, std::span<const size_t> singl
   std::vector<int64_t> slots(count * longest), lengths;
   for (int64_t row = 0; row < count; ++row) {
     const auto of_run = slots_of(runs[singles[row]], block_tokens);
-    std::copy(of_run.begin(), of_run.end(), slots.begin() + row * longest);
+    const auto begin = slots.begin() + row * longest;
+    // Padding is a place of its own: what is no number elsewhere would come through the mask.
+    std::fill(std::copy(of_run.begin(), of_run.end(), begin), begin + longest, of_run.front());
     lengths.push_back(static_cast<int64_t>(of_run.size()));
   }
   places.singles = count;
