@@ -14,6 +14,7 @@
 #include "model_store.h"
 #include "progress.h"
 #include "spec/resolve.h"
+#include "texts.h"
 
 namespace backlot {
 namespace {
@@ -127,7 +128,7 @@ void refuse_what_lies_elsewhere(const RedisCoordinator& coordinator, const Prepa
                          "--merge DIR… --output DIR'");
 }
 
-RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOptions& options,
+RunTotals coordinate(PreparedRun& run, RunFolder& folder, const GenerateOptions& options,
                      const RedisOptions& redis, std::optional<uint64_t> forgotten,
                      FleetProgress& progress, FleetMetrics& metrics, const StopSignal& stop) {
   const auto make = [&] {
@@ -148,6 +149,7 @@ RunTotals coordinate(const PreparedRun& run, RunFolder& folder, const GenerateOp
                           [&](const Totals& before) {
                             progress.begin({run.plan.name, before.items, before.done});
                           },
+                      .prepare = [&] { take_run_texts(run, folder, options); },
                       .take_cached = [] { return int64_t{0}; },
                       .queued = [&](const Item& item) { progress.item_queued(item); },
                       .make = make,
@@ -228,7 +230,7 @@ ExitCode run_fleet_over_redis(std::vector<PreparedRun>& runs, const GenerateOpti
   const auto server = serve_metrics(options.metrics, metrics);
   FleetProgressTee progress{&metrics, shown.get()};
   ExitCode code = ExitCode::done;
-  const auto conduct = [&](const PreparedRun& run) {
+  const auto conduct = [&](PreparedRun& run) {
     RunFolderOptions how;
     how.boxes_write = true;
     std::optional<uint64_t> forgotten;
@@ -236,7 +238,7 @@ ExitCode run_fleet_over_redis(std::vector<PreparedRun>& runs, const GenerateOpti
       how.resume = Resume::start_over;
       forgotten = RunFolder::base_seed(run.plan.run_folder);
     }
-    RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
+    RunFolder folder = open_with_texts(run, how, options, choose_device("auto"), stop);
     report_findings(folder);
     const RunTotals totals =
         coordinate(run, folder, options, redis, forgotten, progress, metrics, stop);

@@ -143,7 +143,7 @@ RunTotals make_items(PreparedRun& run, RunFolder& folder, Fleet& fleet, ResultCa
            [&](const Totals& before) {
              progress.begin({run.plan.name, before.items, before.done});
            },
-       .prepare = [&] { take_run_texts(run, folder); },
+       .prepare = [&] { take_run_texts(run, folder, options); },
        .take_cached =
            [&] { return cache ? take_cached(run, folder, *cache, options, progress, stop) : 0; },
        .queued = [&](const Item& item) { progress.item_queued(item); },
@@ -212,7 +212,8 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     how.shard = options.shard;
-    RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
+    RunFolder folder =
+        open_with_texts(run, how, options, chosen_devices(options.devices).front(), stop);
     report_findings(folder);
     const RunTotals totals =
         make_items(run, folder, fleet, cache.get(), options, progress, metrics, stop);

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "slurm/client.h"
 #include "slurm/run.h"
+#include "texts.h"
 
 namespace backlot {
 namespace {
@@ -90,6 +91,8 @@ ExitCode run_fleet_on_slurm(const CLI::App& app, std::vector<PreparedRun>& runs,
       if (!options.json) print_slurm_plan(run, settings);
       return;
     }
+    // The tasks are shards, which make none.
+    settings.prepare = [&] { open_with_texts(run, {}, options, choose_device("auto"), stop); };
     const RunTotals totals =
         run_on_slurm(run.plan, run.info, options.fresh ? Resume::start_over : Resume::from_disk,
                      settings, progress, stop);

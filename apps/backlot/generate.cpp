@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/time.h"
 #include "bench/run_tracer.h"
 #include "command.h"
@@ -52,6 +54,8 @@ void declare_own_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
       ->check(CLI::Range(1, 4096));
   declare_cache_options(app, options.cache, "--cache-dir");
+  app.add_flag("--texts-only", options.texts_only,
+               "make what the spec's enhance stage makes, and no pictures");
   app.add_option("--trace", options.trace,
                  "write a Chrome trace: every stage and step of every picture");
 }
@@ -61,6 +65,12 @@ void check_options(const GenerateOptions& options) {
   check_device_name(options.device);
   if (options.dry_run && !options.trace.empty())
     throw UsageError("--trace", "a dry run has nothing to trace", "leave out --dry-run");
+  if (options.texts_only && options.dry_run)
+    throw UsageError("--texts-only", "does not go with --dry-run, which makes nothing",
+                     "leave out one of them");
+  if (options.texts_only && !options.trace.empty())
+    throw UsageError("--trace", "is of pictures, and --texts-only makes none",
+                     "leave out one of them");
 }
 
 // Loaded once, at the first run that has something to make.
@@ -124,6 +134,50 @@ RunTotals make_items(PreparedRun& run, RunFolder& folder, LazyEngine& engine, Re
        .cut_short = say_cut_short});
 }
 
+void insist_on_texts(const std::vector<PreparedRun>& runs) {
+  for (const auto& run : runs)
+    if (run.plan.texts.empty())
+      throw UsageError(run.spec.empty() ? "--texts-only" : run.spec,
+                       "has no enhance stage that would make texts",
+                       "add `enhance: {model: DIR}` to the spec, or leave out --texts-only");
+}
+
+void print_texts(const PreparedRun& run, const TextTotals& totals, bool json) {
+  if (!json) return print_result(run.shown_folder);
+  print_result(Json{{"run", run.shown_folder},
+                    {"texts", run.plan.texts.size()},
+                    {"reused", totals.found},
+                    {"made", totals.made},
+                    {"cached", totals.cached},
+                    {"fell_back", totals.fell_back}}
+                   .dump());
+}
+
+void make_texts_only(PreparedRun& run, const GenerateOptions& options, LazyEngine& engine,
+                     ResultCache* cache, FleetMetrics& metrics, StopSignal& stop) {
+  RunFolderOptions how;
+  if (options.fresh) how.resume = Resume::start_over;
+  how.boxes_write = true;  // their outputs are not in the way of texts
+  RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);
+  TextTotals made;
+  made.found = std::ranges::count_if(
+      run.plan.texts, [&](const PlannedText& text) { return folder.text(text.id).has_value(); });
+  conduct_run(folder, metrics,
+              {.begin = [](const Totals&) {},
+               .prepare =
+                   [&] {
+                     made = make_run_texts(
+                         run, folder, options, [&]() -> Engine& { return engine.get().engine(); },
+                         cache, stop);
+                   },
+               .take_cached = [] { return int64_t{0}; },
+               .queued = [](const Item&) {},
+               .make = [] {},
+               .end = [](const RunTotals&) {},
+               .cut_short = say_cut_short});
+  print_texts(run, made, options.json);
+}
+
 // Writes the trace whatever way the runs end: a run that failed is the one to look into.
 class TraceFile {
  public:
@@ -165,10 +219,11 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   }
   check_device(options.device);
   insist_on_quantization(quantization_of(options.quantize), choose_device(options.device));
+  if (options.texts_only) insist_on_texts(runs);
   const auto cache = open_cache(options.cache);
   LazyEngine engine(options);
   ExitCode code = ExitCode::done;
-  const auto shown = make_progress(options.quiet ? "off" : options.progress);
+  const auto shown = make_progress(options.quiet || options.texts_only ? "off" : options.progress);
   FleetMetrics metrics;
   const auto server = serve_metrics(options.metrics, metrics);
   FleetProgressTee listeners{&metrics, shown.get()};
@@ -178,6 +233,8 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   RunTracer traced(told, trace.recorder());
   RunProgress& progress = trace.wanted() ? static_cast<RunProgress&>(traced) : told;
   const auto conduct = [&](PreparedRun& run) {
+    if (options.texts_only)
+      return make_texts_only(run, options, engine, cache.get(), metrics, stop);
     RunFolderOptions how;
     if (options.fresh) how.resume = Resume::start_over;
     RunFolder folder = RunFolder::open(run.plan.run_folder, run.plan, run.info, how);

@@ -47,6 +47,7 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options);
 // One spec made into a plan, with what its run folder wants to know of it.
 struct PreparedRun {
   SpecDocument document;
+  std::string spec = {};  // its file, as given; "" if there is none
   Plan plan;
   RunInfo info;
   std::string shown_folder;  // as printed: relative if it was given so

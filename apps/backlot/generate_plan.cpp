@@ -221,8 +221,10 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   run.shown_folder = folder.string();
   run.info.backlot_version = version;
   const fs::path absolute = fs::absolute(folder).lexically_normal();
+  // Shards may follow in other folders, and are to find the texts of the same items.
+  const bool agreed = options.shard || (options.texts_only && !options.fresh);
   run.info.base_seed =
-      options.shard
+      agreed
           ? RunFolder::base_seed(absolute, resolved_spec(run.document))
           : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
   run.plan = make_plan(

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "command.h"
+#include "fleet/own_child.h"
 #include "log.h"
 #include "version.h"
 
@@ -154,6 +155,8 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     log_error(error.what());
     code = error.code();
+  } catch (const ToldAlready& failed) {
+    code = failed.code;
   } catch (const Interrupted&) {
     log_warning("interrupted; run the same command again to go on");
     code = ExitCode::interrupted;

@@ -100,6 +100,7 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
   std::vector<PreparedRun> runs;
   for (auto& document : read_documents(options))
     runs.push_back(prepare_run(std::move(document), options));
+  for (size_t i = 0; i < options.specs.size(); ++i) runs.at(i).spec = options.specs[i];
   for (size_t i = 0; i < runs.size(); ++i)
     for (size_t j = 0; j < i; ++j)
       if (runs[i].plan.run_folder == runs[j].plan.run_folder)

@@ -7,7 +7,8 @@
 namespace backlot {
 namespace {
 
-constexpr int wire_version = 1;
+// 2: items carry the text that is rendered in their prompt's place.
+constexpr int wire_version = 2;
 
 }  // namespace
 

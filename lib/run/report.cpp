@@ -74,6 +74,11 @@ Json page_item(const Json& item) {
                           "parameters", "device", "dtype", "quantization", "batch", "started",
                           "seconds", "attempts", "warnings", "error"})
     out[key] = item.at(key);
+  // What an enhance stage made of the prompt.
+  for (const auto* key : {"enhanced_prompt", "enhancement"})
+    if (const auto found = item.find(key); found != item.end() && !found->is_null())
+      out[key] = *found;
+  if (out.contains("enhancement")) keep_large_integers_exact(out["enhancement"]);
   out["model"] = item.at("model").at("path");
   out["fingerprint"] = item.at("model").at("fingerprint");
   if (!out["parameters"].is_object()) out["parameters"] = Json::object();

@@ -94,7 +94,7 @@ class SlurmRun {
   std::optional<SlurmLock> lock_;
   std::optional<SlurmJobFile> file_;
   FollowedRecords record_;
-  bool looked_ = false;
+  bool looked_ = false, prepared_ = false;
 
   SlurmRound round_;                    // the one that is or was followed; no job: none yet
   std::map<int64_t, SlurmTask> tasks_;  // of it, as last heard
@@ -230,6 +230,7 @@ RunTotals SlurmRun::make(Resume resume) {
       shards = shards_to_repeat(now);
     first = false;
     if (shards.empty()) return end(now);
+    if (settings_.prepare && !std::exchange(prepared_, true)) settings_.prepare();
     missing_ = by_shard(now.unrecorded, settings_.tasks);
     submit(shards);
     follow();

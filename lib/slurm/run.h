@@ -20,6 +20,7 @@ struct SlurmSettings {
   std::vector<std::string> command;  // what a task runs, but for --shard
   int64_t attempts = 3;              // how often in a row a task may end with nothing made
   std::function<void(const RunFolder&)> first_look;  // told of what the folder held
+  std::function<void()> prepare;  // called before tasks are first submitted; the folder is free
 };
 
 // "1-3,5" for sbatch's --array.

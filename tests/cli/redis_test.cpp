@@ -90,6 +90,34 @@ TEST_F(CommandsOverRedis, OutputsAreTheBytesOfALocalRun) {
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(one["items"][i]["sha256"], other["items"][i]["sha256"]);
 }
 
+TEST_F(CommandsOverRedis, BoxesRenderTheTextsThatTheCoordinatorHadMade) {
+  const auto local = [&](std::vector<std::string> more) {
+    std::vector<std::string> words{"generate", "--device", "cpu", "--threads",    "1",
+                                   "--dtype",  "float32",  "-q",  "--no-metadata"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(with_binary(words), options_);
+  };
+  write_enhanced_spec(folder_ / "spec.yaml", 2);
+  ASSERT_EQ(local({"spec.yaml", "--texts-only"}).exit_code, 0);
+  const fs::path run = folder_ / "out" / "run";
+  replace_texts(run, "a blue fox");
+  write_enhanced_spec(folder_ / "spec.yaml", 3);
+  Process box(worker(), options_);
+  const auto result =
+      run_program(with_binary({"fleet-run", "spec.yaml", "--engine", "redis", "--dtype", "float32",
+                               "--batch-size", "1", "--no-metadata"}),
+                  options_);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("1 prompt(s) enhanced"), std::string::npos) << result.err;
+  const Json items = read_manifest(run)["items"];
+  EXPECT_EQ(items[1]["enhanced_prompt"], "a blue fox 1");
+  const auto alone = local(
+      {"--prompt", "a blue fox 1", "--seed", "3", "--width", "32", "--height", "32", "--steps", "2",
+       "--model", std::string(BACKLOT_TEST_DATA) + "/oracles/sdxl-base/model", "-o", "alone"});
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  EXPECT_EQ(items[1]["sha256"], read_manifest(folder_ / "alone")["items"][0]["sha256"]);
+}
+
 TEST_F(CommandsOverRedis, FreshStartsOver) {
   write_tiny_spec(folder_ / "spec.yaml", 2);
   const auto follow = [&](std::vector<std::string> more) {

@@ -63,6 +63,32 @@ TEST(Report, ShowsHostileTextAndNeverRunsIt) {
     EXPECT_EQ(data["items"][i]["parameters"]["prompt"], hostile[i]);
 }
 
+TEST(Report, ShowsWhatBecameOfAPrompt) {
+  TemporaryFolder scratch;
+  Plan plan = fake::plan(3);
+  for (size_t i = 0; i < 2; ++i)
+    plan.items[i].text_id = std::string(64, 'a' + static_cast<char>(i));
+  const fs::path folder = scratch / "run";
+  {
+    RunFolder run = fake::open(folder, plan);
+    TextRecord text;
+    text.id = plan.items[0].text_id;
+    text.prompt = plan.items[0].parameters["prompt"];
+    text.text = "</script>a rich prompt";
+    text.note = "equals another variant's text";
+    text.seed = 18446744073709551615u;
+    run.record_text(text);
+    fake::finish(run);
+  }
+  build_report(folder);
+  const Json items = data_of(read_file(folder / "report.html"))["items"];
+  EXPECT_EQ(items[0]["enhanced_prompt"], "</script>a rich prompt");
+  EXPECT_EQ(items[0]["enhancement"]["note"], "equals another variant's text");
+  EXPECT_EQ(items[0]["enhancement"]["seed"], "18446744073709551615");
+  EXPECT_FALSE(items[1].contains("enhanced_prompt"));  // not made
+  EXPECT_FALSE(items[2].contains("enhancement"));      // none wanted
+}
+
 TEST(Report, NeedsNoNetwork) {
   TemporaryFolder scratch;
   const std::string html = report_of(scratch / "run", fake::plan(2));

@@ -111,6 +111,16 @@ class Cluster : public ::testing::Test {
   static inline std::string why_not;
 };
 
+TEST_F(Cluster, TheSubmitterHasTextsMadeForItsTasks) {
+  write_enhanced_spec(work / "run.yaml", 4);
+  const auto result = run(command(2));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("4 prompt(s) enhanced"), std::string::npos) << result.err;
+  expect_each_once(4);
+  for (const auto& item : read_manifest(folder())["items"])
+    EXPECT_GT(item["enhancement"]["tokens"], 0) << item;
+}
+
 TEST_F(Cluster, FourShardsAreMadeByFourTasks) {
   write_spec(24);
   const auto result = run(command(4, {"--json"}));

@@ -22,6 +22,19 @@ inline void write_tiny_spec(const fs::path& file, int count, int steps = 2) {
                       << "}\n";
 }
 
+// The same of as many prompts, which a tiny language model enhances before. Its texts are
+// gibberish, so that prompts are kept in the end.
+inline void write_enhanced_spec(const fs::path& file, int prompts,
+                                const std::string& enhance =
+                                    "max_tokens: 12, model: " BACKLOT_TEST_DATA
+                                    "/oracles/qwen2.5/model") {
+  std::ofstream out(file);
+  out << "version: 1\nname: run\nmodel: " << BACKLOT_TEST_DATA
+      << "/oracles/sdxl-base/model\ndefaults: {width: 32, height: 32, steps: 2, seed: 3}\n"
+      << "enhance: {retries: 1, " << enhance << "}\njobs:\n";
+  for (int i = 0; i < prompts; ++i) out << "  - {prompt: fox number " << i << "}\n";
+}
+
 inline std::vector<std::string> with_binary(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), BACKLOT_BINARY);
   return arguments;
@@ -50,6 +63,21 @@ inline std::map<std::string, int> times_done(const fs::path& run) {
     }
   }
   return lines;
+}
+
+// Puts another text in the place of each that a run's enhance stage has made: "TEXT 0", "TEXT 1", …
+inline void replace_texts(const fs::path& run, const std::string& text) {
+  const fs::path file = run / "journal" / "main.jsonl";
+  std::ifstream journal(file);
+  std::string lines;
+  int count = 0;
+  for (std::string line; std::getline(journal, line);) {
+    Json record = Json::parse(line);
+    if (record.contains("text")) record["text"]["text"] = text + " " + std::to_string(count++);
+    lines += record.dump() + "\n";
+  }
+  journal.close();
+  std::ofstream(file) << lines;
 }
 
 // The processes that one has started.
