@@ -46,6 +46,10 @@ Sampling sampling_of(const EnhanceOptions& options, Sampling otherwise);
 // Chats as they are: --messages FILE and --requests FILE. Texts and JSON go to standard output.
 ExitCode answer_chats(const EnhanceOptions& options, LanguageSession& session);
 
+// Text on standard output, at once. Throws EnvironmentError if it can't be written: what would be
+// made after it is lost, too.
+void print_now(std::string_view text);
+
 // Prints lines in the order of their places, each as soon as those before it are known.
 class LinesInOrder {
  public:

@@ -237,6 +237,13 @@ std::string with_controls(std::string_view text,
 
 }  // namespace
 
+void print_now(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw EnvironmentError("standard output", "cannot be written",
+                           "free the disk or mend the pipe, then run again");
+}
+
 void LinesInOrder::add(size_t place, std::optional<std::string> line) {
   lines_.resize(std::max(lines_.size(), place + 1));
   lines_[place] = std::move(line);
@@ -244,8 +251,7 @@ void LinesInOrder::add(size_t place, std::optional<std::string> line) {
   known_[place] = true;
   for (; next_ < lines_.size() && known_[next_]; ++next_) {
     if (!lines_[next_]) continue;
-    print_result(*lines_[next_]);
-    std::fflush(stdout);
+    print_now(*lines_[next_] + "\n");
     lines_[next_].reset();
   }
 }
@@ -266,10 +272,7 @@ ExitCode answer_chats(const EnhanceOptions& options, LanguageSession& session) {
   std::vector<GenerationRequest> requests;
   for (const auto& chat : chats) requests.push_back(request_for(chat, options, session));
   if (options.stream)
-    requests.front().on_text = [](std::string_view text) {
-      std::fputs(for_terminal(text).c_str(), stdout);
-      std::fflush(stdout);
-    };
+    requests.front().on_text = [](std::string_view text) { print_now(for_terminal(text)); };
   const auto asked = requests;
   LinesInOrder printer;
   ExitCode code = ExitCode::done;

@@ -116,11 +116,7 @@ ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session
   for (const auto& each : wanted) requests.push_back(each.request);
   SessionTextMaker maker(session);
   maker.end_texts(options.stop, options.ignore_eos);
-  if (options.stream)
-    maker.listen([](std::string_view text) {
-      std::fputs(for_terminal(text).c_str(), stdout);
-      std::fflush(stdout);
-    });
+  if (options.stream) maker.listen([](std::string_view text) { print_now(for_terminal(text)); });
   Enhancer enhancer(maker);
   LinesInOrder printer;
   ExitCode code = ExitCode::done;

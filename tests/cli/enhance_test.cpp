@@ -1,229 +1,465 @@
-// Specs with an enhance stage, as a user runs them: with the oracles' tiny language model, whose
-// texts are gibberish, so that prompts are kept in the end.
+// `backlot enhance` as it is used: chats, batches of them, short prompts, and what can go wrong.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <chrono>
-#include <fstream>
+#include <limits>
 #include <set>
 #include <thread>
 
-#include "media/picture_io.h"
+#include "base/text.h"
 #include "support/command.h"
-#include "support/run_dir.h"
+#include "support/saying_model.h"
 #include "support/temporary_folder.h"
-#include "support/tiny_runs.h"
 
 namespace backlot {
 namespace {
 
 using namespace std::chrono_literals;
 
-const std::string oracles = std::string(BACKLOT_TEST_DATA) + "/oracles/";
+const std::string tiny = BACKLOT_TEST_DATA "/oracles/qwen2.5/model";
 
-// How often the journals hold a text of each id.
-std::map<std::string, int> times_written(const fs::path& run) {
-  std::map<std::string, int> times;
-  std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(run / "journal", absent)) {
-    if (entry.path().extension() != ".jsonl") continue;
-    std::ifstream journal(entry.path());
-    for (std::string line; std::getline(journal, line);) {
-      const Json record = Json::parse(line, nullptr, false);
-      if (record.is_object() && record.contains("text"))
-        ++times[record["text"]["id"].get<std::string>()];
+std::vector<Json> json_lines(const std::string& text) {
+  std::vector<Json> lines;
+  for (const auto& line : split(text, '\n'))
+    if (!line.empty()) lines.push_back(Json::parse(line));
+  return lines;
+}
+
+std::string envelope(const std::string& id, const std::string& content,
+                     Json body = Json::object()) {
+  body["messages"] = {{{"role", "user"}, {"content", content}}};
+  return Json{{"custom_id", id}, {"body", body}}.dump() + "\n";
+}
+
+class Enhance : public ::testing::Test {
+ protected:
+  // `enhance` with this model. One thread: on a busy machine those of models so small would wait
+  // for each other most of the time.
+  CommandResult with(const std::string& model, std::vector<std::string> arguments,
+                     const std::string& input = "") {
+    arguments.insert(arguments.begin(),
+                     {"enhance", "--model", model, "--device", "cpu", "--threads", "1"});
+    return backlot(arguments, {.folder = work_.path(), .input = input});
+  }
+  CommandResult chat(std::vector<std::string> arguments,
+                     const std::string& content = "Write one line about the sea.") {
+    write("chat.json", Json{{{"role", "user"}, {"content", content}}}.dump());
+    arguments.insert(arguments.begin(), {"--messages", "chat.json", "--dtype", "float32"});
+    return with(tiny, arguments);
+  }
+  CommandResult requests(std::vector<std::string> arguments, const std::string& lines) {
+    arguments.insert(arguments.begin(), {"--requests", "-", "--json", "--dtype", "float32"});
+    return with(tiny, arguments, lines);
+  }
+  void write(const std::string& name, const std::string& bytes) {
+    write_quickly(work_ / name, bytes);
+  }
+  std::string saying(const std::string& architecture = "llama") {
+    write_saying_gguf(work_ / "fox.gguf", architecture);
+    return "fox.gguf";
+  }
+
+  TemporaryFolder work_;
+};
+
+// One line that says where, what and what to do, and the right exit code.
+void expect_error(const CommandResult& result, int code, const std::string& line) {
+  EXPECT_EQ(result.exit_code, code) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err.rfind("backlot: error: " + line, 0), 0u) << result.err;
+  EXPECT_NE(result.err.find("; "), std::string::npos) << result.err;
+  EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+}
+
+TEST_F(Enhance, AnswersAChatAsTransformersDoes) {
+  const Json oracle =
+      Json::parse(read_file(BACKLOT_TEST_DATA "/oracles/qwen2.5/case.json")).at("job");
+  for (size_t i = 0; i < oracle.at("chats").size(); ++i) {
+    write("chat.json", oracle.at("chats")[i].dump());
+    const auto result =
+        with(tiny, {"--messages", "chat.json", "--dtype", "float32", "--temperature", "0",
+                    "--max-tokens", "48", "--ignore-eos", "--json"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const auto lines = json_lines(result.out);
+    ASSERT_EQ(lines.size(), 1u);
+    const Json& line = lines[0];
+    EXPECT_EQ(line.at("text"), oracle.at("decoded")[i]);
+    EXPECT_EQ(line.at("token_ids").size(), 48u);
+    EXPECT_EQ(line.at("finish_reason"), "length");
+    EXPECT_EQ(line.at("prompt"), oracle.at("chats")[i].back().at("content"));
+    EXPECT_GT(line.at("prompt_tokens"), 40);
+    EXPECT_TRUE(line.at("id").is_string());
+    EXPECT_EQ(result.err, "");
+  }
+}
+
+// The bundled model, if it is there: its weights as float32 give what transformers gives.
+TEST_F(Enhance, ContinuesAsTheRealModelDoes) {
+  const fs::path model = fs::path(BACKLOT_SOURCE_DIR) / "models" / "smollm2";
+  const Json oracle =
+      Json::parse(read_file(BACKLOT_TEST_DATA "/oracles/lm-smollm2-pictures/case.json"));
+  const fs::path file = model / oracle.at("model").get<std::string>();
+  if (!fs::exists(file)) GTEST_SKIP() << "no " << file << "; 'make setup' fetches it";
+  constexpr size_t some = 2, length = 20;  // all 64 tokens of all prompts take a minute
+  std::string lines;
+  for (size_t i = 0; i < some; ++i) {
+    Json body = {{"messages", oracle.at("prompts")[i].at("messages")}};
+    lines += Json{{"custom_id", std::to_string(i)}, {"body", body}}.dump() + "\n";
+  }
+  const auto result =
+      backlot({"enhance", "--model", model, "--device", "cpu", "--dtype", "float32", "--requests",
+               "-", "--json", "--temperature", "0", "--max-tokens", std::to_string(length)},
+              {.folder = work_.path(), .input = lines});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto answers = json_lines(result.out);
+  ASSERT_EQ(answers.size(), some);
+  for (size_t i = 0; i < some; ++i) {
+    const Json& prompt = oracle.at("prompts")[i];
+    const auto generated = prompt.at("generated").get<std::vector<int32_t>>();
+    EXPECT_EQ(answers[i].at("prompt_tokens"), prompt.at("input_ids").size());
+    EXPECT_EQ(answers[i].at("token_ids").get<std::vector<int32_t>>(),
+              std::vector(generated.begin(), generated.begin() + length));
+    EXPECT_TRUE(
+        prompt.at("text").get<std::string>().starts_with(answers[i].at("text").get<std::string>()));
+  }
+}
+
+TEST_F(Enhance, StreamsWhatItWouldPrint) {
+  const auto whole = chat({"--seed", "3", "--max-tokens", "40"});
+  const auto streamed = chat({"--seed", "3", "--max-tokens", "40", "--stream"});
+  EXPECT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_EQ(streamed.exit_code, 0) << streamed.err;
+  EXPECT_GT(whole.out.size(), 40u);
+  EXPECT_EQ(streamed.out, whole.out);
+}
+
+TEST_F(Enhance, SaysTheSameAgainWithASeed) {
+  const auto said = [&](const std::vector<std::string>& seed) {
+    std::vector<std::string> arguments = {"--temperature", "1", "--max-tokens", "12", "--json"};
+    arguments.insert(arguments.end(), seed.begin(), seed.end());
+    return json_lines(chat(arguments).out).at(0);
+  };
+  const Json first = said({"--seed", "18446744073709551615"});
+  EXPECT_EQ(first.at("seed"), std::numeric_limits<uint64_t>::max());
+  EXPECT_EQ(said({"--seed", "18446744073709551615"}).at("token_ids"), first.at("token_ids"));
+  EXPECT_NE(said({"--seed", "8"}).at("token_ids"), first.at("token_ids"));
+  // One that was drawn is told, and gives the text again.
+  const Json drawn = said({});
+  EXPECT_EQ(said({"--seed", drawn.at("seed").dump()}).at("token_ids"), drawn.at("token_ids"));
+  EXPECT_NE(said({}).at("seed"), drawn.at("seed"));
+}
+
+TEST_F(Enhance, EndsAtTokensStopsAndLimits) {
+  const std::string model = saying();
+  write("chat.json", R"([{"role": "user", "content": "a red fox"}])");
+  const auto ask = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--messages", "chat.json", "--json", "--seed", "1"});
+    const auto result = with(model, more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json_lines(result.out).at(0);
+  };
+  const Json whole = ask({});
+  const std::string text = whole.at("text");
+  EXPECT_TRUE(text.starts_with("A red fox and a blue cat ")) << text;
+  EXPECT_TRUE(text.ends_with(".")) << text;
+  EXPECT_EQ(whole.at("finish_reason"), "stop");
+  EXPECT_EQ(whole.at("token_ids").size(), 7u);  // the end token is one of them
+
+  const Json stopped = ask({"--stop", "no such", "--stop", "blue"});
+  EXPECT_EQ(stopped.at("text"), "A red fox and a ");
+  EXPECT_EQ(stopped.at("finish_reason"), "stop");
+
+  const Json cut = ask({"--max-tokens", "2"});
+  EXPECT_EQ(cut.at("text"), "A red fox and a blue cat");
+  EXPECT_EQ(cut.at("finish_reason"), "length");
+
+  const Json on = ask({"--ignore-eos", "--max-tokens", "20"});
+  EXPECT_EQ(on.at("token_ids").size(), 20u);
+  EXPECT_EQ(on.at("finish_reason"), "length");
+}
+
+TEST_F(Enhance, AnswersBatchesInTheirOrder) {
+  std::string lines;
+  for (int i = 0; i < 12; ++i)
+    lines += envelope(fmt::format("id {}", 11 - i), fmt::format("Number {}", i),
+                      {{"max_tokens", 1 + (i * 5) % 12}, {"seed", i}, {"temperature", 1}});
+  lines += "\n" + envelope("last", "again",
+                           {{"temperature", 0},
+                            {"max_tokens", 40},
+                            {"stop", Json::array({"e"})},
+                            {"stream", false},
+                            {"n", 1},
+                            {"model", "any"},
+                            {"user", nullptr}});
+  const auto together = requests({}, lines);
+  ASSERT_EQ(together.exit_code, 0) << together.err;
+  const auto answers = json_lines(together.out);
+  ASSERT_EQ(answers.size(), 13u);
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(answers[i].at("id"), fmt::format("id {}", 11 - i));
+    EXPECT_EQ(answers[i].at("prompt"), fmt::format("Number {}", i));
+    EXPECT_LE(answers[i].at("token_ids").size(), 1 + (i * 5) % 12);
+    EXPECT_EQ(answers[i].at("seed"), i);
+  }
+  EXPECT_EQ(answers[12].at("finish_reason"), "stop");
+  EXPECT_EQ(answers[12].at("text").get<std::string>().find('e'), std::string::npos);
+
+  // The same texts one by one, and a few together.
+  for (const char* at_once : {"1", "5"}) {
+    const auto apart = json_lines(requests({"--max-sequences", at_once}, lines).out);
+    ASSERT_EQ(apart.size(), answers.size());
+    for (size_t i = 0; i < answers.size(); ++i) {
+      EXPECT_EQ(apart[i].at("token_ids"), answers[i].at("token_ids")) << at_once << " " << i;
+      EXPECT_EQ(apart[i].at("text"), answers[i].at("text"));
     }
   }
-  return times;
 }
 
-void expect_texts_once(const fs::path& run, size_t texts) {
-  const auto times = times_written(run);
-  EXPECT_EQ(times.size(), texts);
-  for (const auto& [id, count] : times) EXPECT_EQ(count, 1) << id;
+TEST_F(Enhance, GoesOnAfterARequestThatCannotBeMet) {
+  std::string words;
+  for (int i = 0; i < 3000; ++i) words += "word ";
+  const std::string lines = envelope("1", "Hi", {{"max_tokens", 2}}) + envelope("2", words) +
+                            envelope("3", "Ho", {{"max_tokens", 2}});
+  const auto result = requests({}, lines);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("standard input:2: "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("the model's context is 2048"), std::string::npos) << result.err;
+  const auto answers = json_lines(result.out);
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[0].at("token_ids").size(), 2u);
+  EXPECT_EQ(answers[1].at("id"), "2");
+  EXPECT_NE(answers[1].at("error").get<std::string>().find("context"), std::string::npos);
+  EXPECT_EQ(answers[2].at("token_ids").size(), 2u);
 }
 
-const std::vector<std::string> on_cpu{"--device", "cpu", "--dtype", "float32", "--threads", "1"};
-
-std::vector<std::string> generate(std::vector<std::string> more = {}) {
-  std::vector<std::string> words{"generate", "run.yaml"};
-  words.insert(words.end(), on_cpu.begin(), on_cpu.end());
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-std::vector<std::string> fleet(std::vector<std::string> more = {}) {
-  std::vector<std::string> words{"fleet-run", "run.yaml",  "--devices", "cpu,cpu",    "--dtype",
-                                 "float32",   "--threads", "1",         "--progress", "plain"};
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-TEST(EnhanceStage, TextsOnlyLeavesPicturesForLater) {
-  TemporaryFolder work;
-  write_enhanced_spec(work / "run.yaml", 3);
-  const auto texts = backlot(generate({"--texts-only", "--json"}), {.folder = work.path()});
-  ASSERT_EQ(texts.exit_code, 0) << texts.err;
-  const Json said = Json::parse(texts.out);
-  EXPECT_EQ(said["texts"], 3);
-  EXPECT_EQ(said["made"], 3);
-  const fs::path run = work / "out" / "run";
-  const Json manifest = read_manifest(run);
-  EXPECT_EQ(manifest["totals"]["pending"], 3);
-  for (const auto& item : manifest["items"]) {
-    EXPECT_GT(item["enhancement"]["tokens"], 0) << item;
-    EXPECT_EQ(item["prompt"].get<std::string>().substr(0, 10), "fox number");
-  }
-  EXPECT_EQ(files_in(run / "images"), 0u);
-  const auto again = backlot(generate({"--texts-only", "--json"}), {.folder = work.path()});
-  EXPECT_EQ(again.exit_code, 0) << again.err;
-  EXPECT_EQ(Json::parse(again.out)["made"], 0);
-  EXPECT_EQ(Json::parse(again.out)["reused"], 3);
-  const auto pictures = backlot(generate(), {.folder = work.path()});
-  ASSERT_EQ(pictures.exit_code, 0) << pictures.err;
-  expect_complete(run, 3);
-  expect_texts_once(run, 3);
-}
-
-TEST(EnhanceStage, TextsOnlyWantsAStage) {
-  TemporaryFolder work;
-  write_tiny_spec(work / "run.yaml", 1);
-  const auto result = backlot(generate({"--texts-only"}), {.folder = work.path()});
-  EXPECT_EQ(result.exit_code, 2);
-  EXPECT_NE(result.err.find("run.yaml: has no enhance stage"), std::string::npos) << result.err;
-  EXPECT_FALSE(fs::exists(work / "out"));
-}
-
-TEST(EnhanceStage, AFleetHasItsTextsMadeByAProcessOfTheirOwn) {
-  TemporaryFolder work;
-  write_enhanced_spec(work / "run.yaml", 3);
-  ASSERT_EQ(backlot(generate({"-o", "alone", "-q", "--batch-size", "1"}), {.folder = work.path()})
-                .exit_code,
-            0);
-  const auto result = backlot(fleet({"-o", "fleet", "--batch-size", "1"}), {.folder = work.path()});
-  ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(result.out, "fleet\n");
-  EXPECT_NE(result.err.find("3 prompt(s) enhanced"), std::string::npos) << result.err;
-  expect_complete(work / "fleet", 3);
-  expect_texts_once(work / "fleet", 3);
-  for (const auto& entry : fs::directory_iterator(work / "alone" / "images"))
-    EXPECT_EQ(read_file(entry.path()),
-              read_file(work / "fleet" / "images" / entry.path().filename()));
-  // Another prompt: only its text is made.
-  write_enhanced_spec(work / "run.yaml", 4);
-  const auto more = backlot(fleet({"-o", "fleet"}), {.folder = work.path()});
-  ASSERT_EQ(more.exit_code, 0) << more.err;
-  EXPECT_NE(more.err.find("1 prompt(s) enhanced"), std::string::npos) << more.err;
-  expect_complete(work / "fleet", 4);
-  expect_texts_once(work / "fleet", 4);
-}
-
-TEST(EnhanceStage, WhatIsRenderedIsTheText) {
-  TemporaryFolder work;
-  write_enhanced_spec(work / "run.yaml", 2);
-  for (const char* folder : {"alone", "fleet"}) {
-    const auto texts = backlot(generate({"--texts-only", "-o", folder}), {.folder = work.path()});
-    ASSERT_EQ(texts.exit_code, 0) << texts.err;
-    replace_texts(work / folder, "a blue fox");
-  }
-  ASSERT_EQ(
-      backlot(generate({"-o", "alone", "--batch-size", "1"}), {.folder = work.path()}).exit_code,
-      0);
-  ASSERT_EQ(backlot(fleet({"-o", "fleet", "--batch-size", "1"}), {.folder = work.path()}).exit_code,
-            0);
-  EXPECT_EQ(read_manifest(work / "fleet")["items"][1]["enhanced_prompt"], "a blue fox 1");
-  const auto again = backlot({"generate",
-                              "--prompt",
-                              "a blue fox 1",
-                              "--seed",
-                              "3",
-                              "--width",
-                              "32",
-                              "--height",
-                              "32",
-                              "--steps",
-                              "2",
-                              "--model",
-                              oracles + "sdxl-base/model",
-                              "--device",
-                              "cpu",
-                              "--dtype",
-                              "float32",
-                              "--threads",
-                              "1",
-                              "-o",
-                              "plain",
-                              "--no-metadata"},
-                             {.folder = work.path()});
-  ASSERT_EQ(again.exit_code, 0) << again.err;
-  const auto pixels = [&](const char* folder, size_t item) {
-    const std::string output = read_manifest(work / folder)["items"][item]["output"];
-    return decode_picture(work / folder / output).picture.rgb;
+// A batch with a mistake in it is refused before anything is started, with the line.
+TEST_F(Enhance, RefusesWrongRequestsBeforeItStarts) {
+  const auto refused = [&](const std::string& line, const std::string& message) {
+    expect_error(requests({}, envelope("1", "Hi") + line), 2, "standard input:2" + message);
   };
-  EXPECT_EQ(pixels("alone", 1), pixels("plain", 0));
-  EXPECT_EQ(pixels("fleet", 1), pixels("plain", 0));
-  EXPECT_NE(pixels("fleet", 0), pixels("plain", 0));
+  refused("{\"custom_id\": ", ":15: the JSON ends too early; ");
+  refused("{\"custom_id\" \"2\"}", ":16: is no JSON; ");
+  refused("[]", ": is no JSON object; ");
+  refused("{\"body\": {\"messages\": []}}", ": has no custom_id");
+  refused("{\"custom_id\": \"2\"}", ": has no body; ");
+  refused("{\"custom_id\": \"2\", \"body\": {}}", ": its body has no messages; ");
+  refused(envelope("2", " "), ":");
+  refused(envelope("2", "Hi", {{"max_tokens", 0}}), ": its max_tokens is 0; ");
+  refused(envelope("2", "Hi", {{"max_tokens", -5}}), ": its max_tokens is -5; ");
+  refused(envelope("2", "Hi", {{"max_tokens", "many"}}), ": its max_tokens is \"many\"; ");
+  refused(envelope("2", "Hi", {{"temperature", -1}}), ": temperature -1 is out of range; ");
+  refused(envelope("2", "Hi", {{"top_p", 2}}), ": top_p 2 is out of range; ");
+  refused(envelope("2", "Hi", {{"seed", -1}}), ": its seed is -1; ");
+  refused(envelope("2", "Hi", {{"stop", ""}}), ": its stop is \"\"; ");
+  refused(envelope("2", "Hi", {{"n", 2}}), ": its body has 'n', which is not supported; ");
+  refused(envelope("2", "Hi", {{"stream", true}}), ": its body has 'stream', ");
+  refused(envelope("2", "Hi", {{"temprature", 1}}),
+          ": its body has 'temprature', which is not supported; did you mean temperature?");
+  expect_error(requests({}, "\n\n"), 2, "standard input: has no requests; ");
 }
 
-TEST(EnhanceStage, AFleetEndsAsTheProcessThatMakesItsTextsDoes) {
-  TemporaryFolder work;
-  fs::copy(oracles + "qwen2.5/model", work / "writer", fs::copy_options::recursive);
-  fs::remove(work / "writer" / "merges.txt");
-  write_enhanced_spec(work / "run.yaml", 1, "model: writer");
-  const auto result = backlot(fleet(), {.folder = work.path()});
-  EXPECT_EQ(result.exit_code, 3) << result.err;
-  // Told once, by the one who knows.
-  const size_t told = result.err.find("merges.txt");
-  ASSERT_NE(told, std::string::npos) << result.err;
-  EXPECT_EQ(result.err.find("error:", result.err.find("error:") + 1), std::string::npos)
+TEST_F(Enhance, RefusesWrongChats) {
+  const auto refused = [&](const std::string& text, const std::string& message) {
+    write("chat.json", text);
+    expect_error(with(tiny, {"--messages", "chat.json"}), 2, "chat.json" + message);
+  };
+  refused("[{\"role\": \"user\",\n  \"content\" 5}]", ":2:13: is no JSON; ");
+  refused("[{\"role\":", ":1:10: the JSON ends too early; ");
+  refused("", ":1:1: the JSON ends too early; ");
+  refused("[{\"role\": \"user\", \"content\": \"\xff\"}]", ":1:31: is no JSON; ");
+  refused("{}", ": not a list; ");
+  refused("[]", ": there are none; ");
+  refused("[{\"content\": \"Hi\"}]", ":");
+  refused("[{\"role\": \"user\", \"content\": \"  \"}]", ": its content is empty; ");
+  refused("[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": 5}]}]", ": not ");
+  expect_error(with(tiny, {"--messages", "absent.json"}), 3, "absent.json: cannot open");
+}
+
+TEST_F(Enhance, RefusesOptionsThatDoNotGoTogether) {
+  const auto refused = [&](std::vector<std::string> arguments, const std::string& message) {
+    expect_error(with(tiny, arguments), 2, message);
+  };
+  refused({}, "enhance: there is no prompt; ");
+  refused({"--prompt", ""}, "--prompt 1: is empty; ");
+  refused({"--prompt", "a", "--prompt", " \t"}, "--prompt 2: is empty; ");
+  refused({"--prompt", "a \xff cat"}, "--prompt 1: is no UTF-8; ");
+  refused({"--prompt", "a", "--style", "cinmatic"},
+          "--style: unknown style cinmatic; did you mean cinematic?");
+  refused({"--prompt", "a", "--stream", "--json"}, "--stream: does not go with --json");
+  refused({"--prompt", "a", "--prompt", "b", "--stream"}, "--stream: shows one text");
+  refused({"--prompt", "a", "--messages", "chat.json"}, "--messages: does not go with prompts");
+  refused({"--prompt", "a", "--temperature", "0", "--variants", "2"}, "--variants: ");
+  refused({"--prompt", "a", "--temperature", "nan"}, "--temperature nan: is no number; ");
+  refused({"--prompt", "a", "--max-tokens", "0"}, "--max-tokens 0: asks for nothing; ");
+  refused({"--prompt", "a", "--top-k", "1.5"}, "--top-k 1.5: is no whole number; ");
+  refused({"--prompt", "a", "--top-p", "3"}, "sampling: top_p 3 is out of range; ");
+  refused({"--prompt", "a", "--seed", "-1"}, "--seed: is less than 0: -1; ");
+  refused({"--prompt", "a", "--dtype", "float32", "--quantize", "int8"}, "--dtype: has no say");
+  refused({"--prompt", "a", "--stop", ""}, "--stop: is empty; ");
+  expect_error(with(tiny, {"-"}, "\n \n"), 2, "standard input: has no prompts; ");
+  expect_error(with(tiny, {"-"}, "a fox\n\na \xff cat\n"), 2, "standard input:3: is no UTF-8; ");
+}
+
+TEST_F(Enhance, RefusesWhatIsNoLanguageModel) {
+  const auto refused = [&](const std::string& model, const std::string& message) {
+    expect_error(with(model, {"--prompt", "a red fox"}), 3, message);
+  };
+  refused("absent", "absent: no such model; ");
+  refused(BACKLOT_TEST_DATA "/oracles/sdxl-base/model",
+          BACKLOT_TEST_DATA "/oracles/sdxl-base/model: this is a picture model");
+  fs::copy(tiny, work_ / "bare");
+  fs::remove(work_ / "bare" / "vocab.json");
+  fs::remove(work_ / "bare" / "merges.txt");
+  refused("bare", "bare: has neither merges.txt nor tokenizer.json; ");
+  fs::copy(tiny, work_ / "other");
+  write("other/config.json", R"({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]})");
+  refused("other", "other/config.json: its architecture is GPT2LMHeadModel");
+  refused(tiny + "/../../lm-llama3-scaled/model", tiny);  // no tokenizer at all
+
+  const auto whole = read_file(work_ / saying());
+  for (const size_t size : {size_t{3}, size_t{100}, size_t{5000}, whole.size() - 1}) {
+    write("cut.gguf", whole.substr(0, size));
+    refused("cut.gguf", "cut.gguf: ");
+  }
+}
+
+TEST_F(Enhance, EnhancesPromptsWithAGguf) {
+  for (const char* architecture : {"llama", "qwen2"}) {
+    const std::string model = saying(architecture);
+    const auto result =
+        with(model, {"--prompt", "a red fox", "--variants", "3", "--seed", "5", "--json", "-"},
+             "\n a blue cat \r\n");
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const auto lines = json_lines(result.out);
+    ASSERT_EQ(lines.size(), 6u);
+    std::set<std::string> texts;
+    for (size_t i = 0; i < lines.size(); ++i) {
+      const Json& line = lines[i];
+      EXPECT_EQ(line.at("id"), fmt::format("prompt-{}-{}", i / 3 + 1, i % 3 + 1));
+      EXPECT_EQ(line.at("prompt"), i < 3 ? "a red fox" : "a blue cat");
+      EXPECT_FALSE(line.at("fell_back").get<bool>()) << line.dump();
+      EXPECT_EQ(line.at("finish_reason"), "stop");
+      EXPECT_GT(line.at("prompt_tokens"), 100);
+      texts.insert(line.at("text"));
+      if (i == 2) {
+        EXPECT_EQ(texts.size(), 3u) << "variants of one prompt differ";
+      }
+    }
+    // The text alone, streamed or not.
+    const std::vector<std::string> one = {"--prompt", "a red fox", "--seed", "5"};
+    const auto printed = with(model, one);
+    EXPECT_EQ(printed.out, lines[0].at("text").get<std::string>() + "\n");
+    auto streamed = one;
+    streamed.push_back("--stream");
+    EXPECT_EQ(with(model, streamed).out, printed.out);
+  }
+}
+
+TEST_F(Enhance, StopsShortPromptsWhereItIsTold) {
+  const std::string model = saying();
+  const Json line =
+      json_lines(with(model, {"--prompt", "a red fox", "--stop", " cat", "--json"}).out).at(0);
+  EXPECT_TRUE(line.at("fell_back").get<bool>());  // what is left is too short for the style
+  EXPECT_EQ(line.at("token_ids").size(), 2u);
+  const Json on = json_lines(with(model, {"--prompt", "a red fox", "--ignore-eos", "--max-tokens",
+                                          "30", "--json"})
+                                 .out)
+                      .at(0);
+  EXPECT_EQ(on.at("token_ids").size(), 30u);
+}
+
+TEST_F(Enhance, KeepsAPromptThatTheModelCannotTakeAndSaysSo) {
+  std::string words;
+  for (int i = 0; i < 700; ++i) words += "fox ";
+  const auto result = with(saying(), {"--prompt", "a red fox", "--prompt", words, "--json"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("error: --prompt 2: "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("the model's context is 2048"), std::string::npos) << result.err;
+  const auto lines = json_lines(result.out);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_FALSE(lines[0].at("fell_back").get<bool>());
+  EXPECT_TRUE(lines[1].at("fell_back").get<bool>());
+}
+
+TEST_F(Enhance, KeepsWhatDrivesATerminalFromIt) {
+  TinyLanguageModel model;
+  model.layers = 1;
+  model.context = 2048;
+  model.draw_saying({{"A \x1b[31mred\x1b]0;title\x07 fox"},
+                     {" \xc2\x9b"
+                      "2J\xc2\x85 in"},
+                     {"\r\x7f\x08 grüner\nWald"}});
+  model.write_gguf(work_ / "odd.gguf");
+  write("chat.json", R"([{"role": "user", "content": "fox"}])");
+  const std::string bare = "A [31mred]0;title fox 2J in grüner\nWald\n";
+  EXPECT_EQ(with("odd.gguf", {"--messages", "chat.json"}).out, bare);
+  EXPECT_EQ(with("odd.gguf", {"--messages", "chat.json", "--stream"}).out, bare);
+  const auto prompts = with("odd.gguf", {"--prompt", "fox \x1b[2J", "-v"});
+  EXPECT_EQ(prompts.out.find('\x1b'), std::string::npos);
+  EXPECT_EQ(prompts.err.find('\x1b'), std::string::npos);
+  // JSON has all of it, escaped.
+  const std::string json = with("odd.gguf", {"--messages", "chat.json", "--json"}).out;
+  for (const char* raw : {"\x1b", "\x7f", "\xc2\x9b", "\xc2\x85", "\r", "\x07"})
+    EXPECT_EQ(json.find(raw), std::string::npos);
+  EXPECT_EQ(json_lines(json).at(0).at("text"),
+            "A \x1b[31mred\x1b]0;title\x07 fox \xc2\x9b"
+            "2J\xc2\x85 in\r\x7f\x08 grüner\nWald");
+}
+
+TEST_F(Enhance, IsNoSuccessIfItCannotBeWritten) {
+  write("chat.json", R"([{"role": "user", "content": "fox"}])");
+  const std::string model = saying();
+  for (const char* how : {"", " --json", " --stream"}) {
+    const auto result =
+        run_program({"bash", "-c",
+                     fmt::format("{} enhance --model {} --device cpu --messages chat.json{} "
+                                 ">/dev/full",
+                                 BACKLOT_BINARY, model, how)},
+                    {.folder = work_.path()});
+    EXPECT_EQ(result.exit_code, 3) << how;
+    EXPECT_NE(result.err.find("standard output: cannot be written; "), std::string::npos)
+        << result.err;
+  }
+}
+
+// The first line that is lost ends it: nobody waits for hours of texts that go nowhere.
+TEST_F(Enhance, EndsWithThePipeItWritesTo) {
+  std::string lines;
+  for (int i = 0; i < 2000; ++i)
+    lines += envelope(fmt::format("{}", i), "fox",
+                      {{"max_tokens", i < 2 ? 1 : 1900}, {"ignore_eos", true}});
+  write("requests.jsonl", lines);
+  const auto result =
+      run_program({"bash", "-c",
+                   fmt::format("{} enhance --model {} --device cpu --threads 1 --requests "
+                               "requests.jsonl --json --max-sequences 1 | (exit 0); "
+                               "exit ${{PIPESTATUS[0]}}",
+                               BACKLOT_BINARY, tiny)},
+                  {.folder = work_.path()});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.err.find("standard output: cannot be written; "), std::string::npos)
       << result.err;
-  EXPECT_EQ(read_manifest(work / "out" / "run")["totals"]["pending"], 1);
 }
 
-TEST(EnhanceStage, AskedToStopWhileTextsAreMadeAFleetKeepsThoseItHas) {
-  TemporaryFolder work;
-  write_enhanced_spec(work / "run.yaml", 100,
-                      "max_tokens: 100, model: " + oracles + "qwen2.5/model");
-  const fs::path run = work / "out" / "run";
-  Process supervisor(with_binary(fleet()), {.folder = work.path()});
-  while (supervisor.running() && times_written(run).empty()) std::this_thread::sleep_for(5ms);
-  const auto children = children_of(supervisor.pid());
-  supervisor.send(SIGTERM);
-  const auto result = supervisor.wait();
-  EXPECT_EQ(result.exit_code, 143) << result.err;
-  for (const pid_t child : children) EXPECT_NE(::kill(child, 0), 0) << "outlived its supervisor";
-  const size_t kept = times_written(run).size();
-  EXPECT_GT(kept, 0u);
-  EXPECT_LT(kept, 100u);
-  const Json manifest = read_manifest(run);
-  EXPECT_EQ(manifest["totals"]["pending"], 100);
-  size_t shown = 0;
-  for (const auto& item : manifest["items"]) shown += !item["enhancement"].is_null();
-  EXPECT_EQ(shown, kept);
-}
-
-TEST(EnhanceStage, ShardsWantTheirTextsMadeBefore) {
-  TemporaryFolder work;
-  write_enhanced_spec(work / "run.yaml", 4);
-  const auto shard = [&](const char* which, const char* folder) {
-    return backlot({"fleet-run", "run.yaml", "--devices", "cpu", "--dtype", "float32", "--threads",
-                    "1", "--shard", which, "-o", folder},
-                   {.folder = work.path()});
-  };
-  const auto refused = shard("1/2", "shared");
-  EXPECT_EQ(refused.exit_code, 2) << refused.err;
-  EXPECT_NE(refused.err.find("backlot generate run.yaml --texts-only -o shared"), std::string::npos)
-      << refused.err;
-  for (const char* folder : {"shared", "two"}) {
-    const auto texts = backlot(generate({"--texts-only", "-o", folder}), {.folder = work.path()});
-    ASSERT_EQ(texts.exit_code, 0) << texts.err;
+TEST_F(Enhance, EndsSoonWhenAsked) {
+  std::string lines = envelope("first", "fox", {{"max_tokens", 1}});
+  for (int i = 0; i < 2000; ++i)
+    lines += envelope(fmt::format("{}", i), "fox", {{"max_tokens", 1900}, {"ignore_eos", true}});
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
+    Process process({BACKLOT_BINARY, "enhance", "--model", tiny, "--device", "cpu", "--requests",
+                     "-", "--json", "--max-sequences", "2"},
+                    {.input = lines});
+    while (process.output().empty() && process.running()) std::this_thread::sleep_for(5ms);
+    process.send(signal);
+    const auto start = std::chrono::steady_clock::now();
+    const auto result = process.wait();
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+    EXPECT_EQ(result.exit_code, code) << result.err;
+    EXPECT_NE(result.err.find("interrupted"), std::string::npos) << result.err;
+    EXPECT_EQ(json_lines(result.out).at(0).at("id"), "first");  // whole lines only
   }
-  EXPECT_EQ(shard("1/2", "shared").exit_code, 0);
-  EXPECT_EQ(shard("2/2", "two").exit_code, 0);
-  const auto merged =
-      backlot({"fleet-run", "--merge", "shared", "two", "-o", "all"}, {.folder = work.path()});
-  EXPECT_EQ(merged.exit_code, 0) << merged.err;
-  expect_complete(work / "all", 4);
 }
 
 }  // namespace

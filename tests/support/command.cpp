@@ -70,6 +70,8 @@ bool Process::running() {
 
 std::string Process::errors() const { return contents(streams_ / "err"); }
 
+std::string Process::output() const { return contents(streams_ / "out"); }
+
 CommandResult Process::wait() {
   if (!reaped_) ::waitpid(pid_, &status_, 0);
   reaped_ = true;

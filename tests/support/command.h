@@ -33,6 +33,7 @@ class Process {
   void send(int signal) const;
   bool running();              // without waiting
   std::string errors() const;  // what it has written to standard error so far
+  std::string output() const;  // and to standard output
   CommandResult wait();        // reaps; call once
   pid_t pid() const { return pid_; }
 

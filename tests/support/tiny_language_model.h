@@ -2,10 +2,12 @@
 // same numbers.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,10 +34,10 @@ class TinyLanguageModel {
   int64_t context = 256;
   double rope_theta = 1e4;
   bool tied = true;
+  bool biased = false;                     // llama with biases everywhere; the folder's alone
   std::map<std::string, BlockType> types;  // by the end of a transformers' name; else float32
   std::map<std::string, Tensor> tensors;   // by transformers' names
-  // Texts of the tokens after the bytes and the marks; the GGUF's alone.
-  std::vector<std::string> phrases = {"a lamp", " of glass"};
+  std::vector<std::string> phrases;        // texts of the tokens after the bytes and the marks
 
   int64_t head_dim() const { return hidden / heads; }
 
@@ -63,7 +65,9 @@ class TinyLanguageModel {
                          {"max_position_embeddings", context},
                          {"rms_norm_eps", 1e-5F},
                          {"rope_theta", rope_theta},
-                         {"tie_word_embeddings", tied}};
+                         {"tie_word_embeddings", tied},
+                         {"attention_bias", biased},
+                         {"mlp_bias", biased}};
     write_quickly(folder / "config.json", config.dump());
     Json header = Json::object();
     std::string buffer;
@@ -91,7 +95,47 @@ class TinyLanguageModel {
     write_quickly(file, gguf_bytes(parts));
   }
 
+  // Draws a model that always says the same, with one of the alternatives at each place, all as
+  // likely: a token's embedding chooses what follows it, and the layers add nothing. Every turn of
+  // a chat begins after a newline.
+  void draw_saying(const std::vector<std::vector<std::string>>& places) {
+    tied = false;
+    draw();
+    phrases.clear();
+    for (auto& [name, tensor] : tensors) {
+      if (name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight"))
+        std::ranges::fill(tensor.values, 0.0F);
+      if (name == "model.norm.weight") std::ranges::fill(tensor.values, 1.0F);
+    }
+    auto& embeddings = tensors.at("model.embed_tokens.weight").values;
+    for (float& value : embeddings) value = random_() % 2 ? 1.0F : -1.0F;
+    auto& head = tensors.at("lm_head.weight").values;
+    std::ranges::fill(head, 0.0F);
+    const auto follow = [&](int64_t token, const std::vector<int64_t>& before) {
+      for (const int64_t each : before)
+        for (int64_t i = 0; i < hidden; ++i)
+          head[token * hidden + i] += 0.5F * embeddings[each * hidden + i];
+    };
+    std::vector<int64_t> before = {'\n'};
+    for (const auto& place : places) {
+      std::vector<int64_t> here;
+      for (const auto& text : place) {
+        here.push_back(first_mark + 4 + std::ssize(phrases));
+        phrases.push_back(text);
+        follow(here.back(), before);
+      }
+      before = here;
+    }
+    follow(first_mark + 2, before);  // <|im_end|>
+    for (auto& [name, tensor] : tensors) {
+      tensor.bytes.clear();
+      for (const float value : tensor.values) tensor.bytes += le(value);
+    }
+  }
+
  private:
+  static constexpr int64_t first_mark = 256;  // after the bytes
+
   void draw_layer(int64_t i) {
     const std::string at = "model.layers." + std::to_string(i) + ".";
     const std::string in_file = "blk." + std::to_string(i) + ".";
@@ -109,7 +153,13 @@ class TinyLanguageModel {
     weight("mlp.gate_proj.weight", "ffn_gate.weight", {intermediate, hidden});
     weight("mlp.up_proj.weight", "ffn_up.weight", {intermediate, hidden});
     weight("mlp.down_proj.weight", "ffn_down.weight", {hidden, intermediate});
-    if (architecture != "qwen2") return;
+    if (biased) {
+      weight("self_attn.o_proj.bias", "", {hidden});
+      weight("mlp.gate_proj.bias", "", {intermediate});
+      weight("mlp.up_proj.bias", "", {intermediate});
+      weight("mlp.down_proj.bias", "", {hidden});
+    }
+    if (architecture != "qwen2" && !biased) return;
     weight("self_attn.q_proj.bias", "attn_q.bias", {hidden});
     weight("self_attn.k_proj.bias", "attn_k.bias", {kv});
     weight("self_attn.v_proj.bias", "attn_v.bias", {kv});
@@ -207,11 +257,11 @@ class TinyLanguageModel {
     std::vector<std::string> tokens;
     for (int byte = 0; byte < 256; ++byte)
       tokens.push_back(spelled(std::string(1, static_cast<char>(byte))));
-    const auto marks = static_cast<uint32_t>(tokens.size());
+    constexpr auto marks = static_cast<uint32_t>(first_mark);
     for (const char* mark : {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "th"})
       tokens.emplace_back(mark);
-    for (size_t i = 0; std::ssize(tokens) < vocabulary; ++i)
-      tokens.push_back(spelled(phrases[i % phrases.size()] + " " + std::to_string(i)));
+    for (const auto& phrase : phrases) tokens.push_back(spelled(phrase));
+    while (std::ssize(tokens) < vocabulary) tokens.push_back("<" + std::to_string(tokens.size()));
     std::string kinds;
     for (uint32_t id = 0; id < tokens.size(); ++id)
       kinds += le<int32_t>(id >= marks && id < marks + 3 ? 3 : 1);
