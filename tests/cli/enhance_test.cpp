@@ -372,11 +372,11 @@ TEST_F(Enhance, StopsShortPromptsWhereItIsTold) {
 
 TEST_F(Enhance, KeepsAPromptThatTheModelCannotTakeAndSaysSo) {
   std::string words;
-  for (int i = 0; i < 700; ++i) words += "fox ";
+  for (int i = 0; i < 1600; ++i) words += "fox ";
   const auto result = with(saying(), {"--prompt", "a red fox", "--prompt", words, "--json"});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_NE(result.err.find("error: --prompt 2: "), std::string::npos) << result.err;
-  EXPECT_NE(result.err.find("the model's context is 2048"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("the model's context is 4096"), std::string::npos) << result.err;
   const auto lines = json_lines(result.out);
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_FALSE(lines[0].at("fell_back").get<bool>());

@@ -9,7 +9,7 @@ inline void write_saying_gguf(const fs::path& file, const std::string& architect
   TinyLanguageModel model;
   model.architecture = architecture;
   model.layers = 1;
-  model.context = 2048;
+  model.context = 4096;
   model.draw_saying({{"A red fox"},
                      {" and a blue cat"},
                      {" sit", " rest", " wait"},
