@@ -20,6 +20,8 @@ endif()
 
 option(BACKLOT_COVERAGE "instrument for gcovr" OFF)
 if(BACKLOT_COVERAGE)
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:--coverage> $<$<COMPILE_LANGUAGE:CXX>:-O1>)
+  # Counted atomically: what threads count at once can come out below zero, which gcovr refuses.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:--coverage> $<$<COMPILE_LANGUAGE:CXX>:-fprofile-update=atomic>
+    $<$<COMPILE_LANGUAGE:CXX>:-O1>)
   add_link_options(--coverage)
 endif()
