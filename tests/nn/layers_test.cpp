@@ -15,12 +15,11 @@ class Layers : public ::testing::TestWithParam<at::ScalarType> {
   Tensor picture(at::IntArrayRef shape) const {
     return at::randn(shape).to(GetParam()).contiguous(at::MemoryFormat::ChannelsLast);
   }
-  // Rounding of the dtype, relative to the largest value; sums that the compiler did not vectorise
-  // (instrumented builds) round more often.
+  // Rounding of the dtype, relative to the largest value.
   void expect_near(const Tensor& made, const Tensor& expected) const {
     ASSERT_EQ(made.sizes(), expected.sizes());
     EXPECT_EQ(made.scalar_type(), GetParam());
-    const double unit = GetParam() == at::kFloat ? 4e-6 : 1e-2;
+    const double unit = GetParam() == at::kFloat ? 2e-6 : 1e-2;
     EXPECT_LE((made.to(at::kDouble) - expected).abs().max().item<double>(),
               unit * expected.abs().max().item<double>());
   }

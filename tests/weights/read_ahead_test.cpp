@@ -42,15 +42,13 @@ TEST(ReadAhead, BringsWholeFilesIntoMemory) {
   forget(folder.path() / "a");
   forget(folder.path() / "b");
   const ReadAhead ahead({folder.path() / "a", folder.path() / "missing", folder.path() / "b"});
-  // A system that is short of memory takes pages back at once: most of them will do.
-  constexpr size_t most = bytes / 4096 * 3 / 4;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (resident_pages(folder.path() / "b", bytes) < most &&
+  while (resident_pages(folder.path() / "b", bytes) < bytes / 4096 &&
          std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  EXPECT_GE(resident_pages(folder.path() / "a", bytes), most);
-  EXPECT_GE(resident_pages(folder.path() / "b", bytes), most);
+  EXPECT_EQ(resident_pages(folder.path() / "a", bytes), bytes / 4096);
+  EXPECT_EQ(resident_pages(folder.path() / "b", bytes), bytes / 4096);
 }
 
 TEST(ReadAhead, EndsBeforeItIsDone) {
