@@ -61,29 +61,63 @@ class Stage {
   }
 
   void make(const std::vector<const PlannedText*>& texts, TextMaker& maker) {
+    std::vector<const PlannedText*> chats, prompts;
+    for (const PlannedText* text : texts)
+      (text->messages.is_null() ? prompts : chats).push_back(text);
+    if (!chats.empty()) answer(chats, maker);
+    if (!prompts.empty()) enhance(prompts, maker);
+  }
+
+  TextTotals totals() const { return totals_; }
+
+ private:
+  // As they are: nothing is said of what an answer should be like.
+  void answer(const std::vector<const PlannedText*>& chats, TextMaker& maker) {
+    std::vector<TextRequest> requests;
+    for (const PlannedText* chat : chats)
+      requests.push_back({chat->messages, chat->seed, chat->sampling});
+    maker.make(requests, [&](size_t request, MadeText made) {
+      const PlannedText& chat = *chats[request];
+      if (!made.error.empty()) {
+        if (options_.failed) options_.failed(chat, made.error);
+        return;
+      }
+      EnhancedText text;
+      text.text = std::move(made.text);
+      text.tries = 1;
+      text.seed = chat.seed;
+      text.finish_reason = std::move(made.finish_reason);
+      text.prompt_tokens = made.prompt_tokens;
+      text.tokens = made.tokens;
+      keep_made(chat, text);
+    });
+  }
+
+  void enhance(const std::vector<const PlannedText*>& texts, TextMaker& maker) {
     Enhancer enhancer(maker);
     for (const auto& text : plan_.texts)
-      if (const auto known = folder_.text(text.id))
+      if (const auto known = text.style ? folder_.text(text.id) : std::nullopt)
         enhancer.avoid(text.prompt, *text.style, known->text);
     std::vector<EnhanceRequest> requests;
     for (const PlannedText* text : texts)
       requests.push_back(
           {text->prompt, text->style.get(), text->sampling, text->retries, text->seed});
     enhancer.enhance(requests, [&](size_t request, const EnhancedText& made) {
-      const TextRecord record = record_of(*texts[request], made);
-      put_into_cache(*texts[request], record);
-      ++totals_.made;
-      totals_.fell_back += record.fell_back;
-      keep(record);
+      keep_made(*texts[request], made);
     });
   }
 
-  TextTotals totals() const { return totals_; }
+  void keep_made(const PlannedText& text, const EnhancedText& made) {
+    const TextRecord record = record_of(text, made);
+    put_into_cache(text, record);
+    ++totals_.made;
+    totals_.fell_back += record.fell_back;
+    keep(record, false);
+  }
 
- private:
-  void keep(const TextRecord& record) {
+  void keep(const TextRecord& record, bool cached) {
     folder_.record_text(record);
-    if (options_.told) options_.told(record);
+    if (options_.told) options_.told(record, cached);
   }
 
   bool take_cached(const PlannedText& text) {
@@ -93,7 +127,7 @@ class Stage {
     const auto record = text_from_json(Json::parse(hit->bytes, nullptr, false));
     if (!record || record->id != text.id) return false;
     ++totals_.cached;
-    keep(*record);
+    keep(*record, true);
     return true;
   }
 

@@ -216,7 +216,21 @@ constexpr Field fields[] = {
      .most = 100,
      .absent = "the style's",
      .tasks = texts},
+    {.name = "stop",
+     .kind = FieldKind::texts,
+     .help = "the text ends before the first of these",
+     .absent = "none",
+     .tasks = texts},
+    {.name = "messages",
+     .kind = FieldKind::chat,
+     .help = "a chat that is answered as it is, in the place of prompt and style; with the task "
+             "enhance only",
+     .absent = "none",
+     .tasks = texts},
 };
+
+constexpr std::string_view chat_roles[] = {"system", "user", "assistant"};
+constexpr size_t most_stops = 64;
 
 constexpr std::string_view later_fields[] = {"image",
                                              "mask_image",
@@ -230,8 +244,6 @@ constexpr std::string_view later_fields[] = {"image",
                                              "fps",
                                              "guidance_scale_2",
                                              "max_sequence_length",
-                                             "messages",
-                                             "stop",
                                              "video",
                                              "num_frames",
                                              "from",
@@ -345,6 +357,37 @@ Json check_style(const Field& field, const Json& value) {
   return value;
 }
 
+Json check_texts(const Field& field, const Json& value) {
+  const Json list = value.is_string() ? Json::array({value}) : value;
+  if (!list.is_array()) wrong_kind(field, value);
+  if (list.size() > most_stops)
+    throw Problem{fmt::format("has {} entries", list.size()),
+                  fmt::format("give at most {}", most_stops)};
+  for (const auto& text : list)
+    if (check_text(field, text).get_ref<const std::string&>().empty())
+      throw Problem{"holds an empty text", "remove it"};
+  return list;
+}
+
+Json check_chat(const Field& field, const Json& value) {
+  if (!value.is_array()) wrong_kind(field, value);
+  if (value.empty()) throw Problem{"is empty", fmt::format("give {}", describe_kind(field))};
+  for (const auto& message : value) {
+    if (!message.is_object() || message.size() != 2 || !message.contains("role") ||
+        !message.contains("content"))
+      throw Problem{"holds something else than a message",
+                    "write each as {role: user, content: text}"};
+    if (!message["role"].is_string() ||
+        !std::ranges::count(chat_roles, message["role"].get<std::string>()))
+      throw Problem{fmt::format("has the role {}", message["role"].dump().substr(0, 40)),
+                    fmt::format("give one of {}", fmt::join(chat_roles, ", "))};
+    check_text(field, message["content"]);
+  }
+  if (value.back()["role"] == "assistant")
+    throw Problem{"ends with the assistant's own words", "let a user's message be the last"};
+  return value;
+}
+
 Json check_sampler(const Field& field, const Json& value) {
   if (!value.is_object() && !value.is_string()) wrong_kind(field, value);
   try {
@@ -395,6 +438,10 @@ Json check_field(const Field& field, const Json& value) {
       return check_style(field, value);
     case FieldKind::scheduler:
       return check_sampler(field, value);
+    case FieldKind::texts:
+      return check_texts(field, value);
+    case FieldKind::chat:
+      return check_chat(field, value);
     case FieldKind::boolean:
       if (!value.is_boolean()) wrong_kind(field, value);
       return value;
@@ -411,7 +458,11 @@ Json field_from_text(const Field& field, std::string_view text) {
     case FieldKind::folder:
     case FieldKind::style:
       return std::string(text);
+    case FieldKind::texts:
+      if (!text.starts_with('[')) return std::string(text);
+      [[fallthrough]];
     case FieldKind::size:
+    case FieldKind::chat:
     case FieldKind::scheduler: {
       if (!text.starts_with('[') && !text.starts_with('{')) return plain_scalar(text);
       Json parsed = Json::parse(text, nullptr, false);
@@ -447,6 +498,10 @@ std::string describe_kind(const Field& field) {
       return "a style's name, or a path to a .yaml file";
     case FieldKind::scheduler:
       return "a sampler's name, or a mapping with _class_name";
+    case FieldKind::texts:
+      return "a text or a list of texts";
+    case FieldKind::chat:
+      return "a list of {role: system, user or assistant, content: text}";
     case FieldKind::integer:
       break;
   }

@@ -122,6 +122,48 @@ TEST(TextStage, AKilledRunMakesNoTextTwice) {
   EXPECT_EQ(world.plan.items[9].enhanced_prompt, "fruit number 4" + rich);
 }
 
+TEST(TextStage, ChatsAreAnsweredAsTheyAre) {
+  World world(2);
+  world.plan.texts[1].messages = Json::array({{{"role", "user"}, {"content", "Hi"}}});
+  world.plan.texts[1].style = nullptr;
+  RunFolder folder = world.open();
+  TextStageOptions how;
+  std::vector<std::string> told;
+  how.told = [&](const TextRecord& text, bool cached) {
+    EXPECT_FALSE(cached);
+    told.push_back(text.text);
+  };
+  // Refused in any style, but no answer to a chat.
+  EXPECT_EQ(make_texts(world.plan, folder, world.load(-1, false), how).made, 2);
+  EXPECT_EQ(world.made, 1 + 2);
+  EXPECT_EQ(told, (std::vector<std::string>{"Sorry.", "fruit number 0"}));
+  EXPECT_EQ(folder.text(world.plan.texts[1].id)->finish_reason, "stop");
+}
+
+TEST(TextStage, AChatThatCannotBeAnsweredIsTold) {
+  struct Refusing : TextMaker {
+    void make(std::span<const TextRequest>,
+              const std::function<void(size_t, MadeText)>& done) override {
+      MadeText text;
+      text.error = "longer than the context";
+      done(0, std::move(text));
+    }
+  };
+  World world(1);
+  world.plan.texts[0].messages = Json::array({{{"role", "user"}, {"content", "Hi"}}});
+  world.plan.texts[0].style = nullptr;
+  RunFolder folder = world.open();
+  TextStageOptions how;
+  std::string failed;
+  how.failed = [&](const PlannedText& text, const std::string& error) {
+    failed = text.prompt + ": " + error;
+  };
+  const auto load = [](const fs::path&) { return std::make_unique<Refusing>(); };
+  EXPECT_EQ(make_texts(world.plan, folder, load, how).made, 0);
+  EXPECT_EQ(failed, "fruit number 0: longer than the context");
+  EXPECT_FALSE(folder.text(world.plan.texts[0].id));
+}
+
 TEST(TextStage, ItemsThatAreDoneNeedNoText) {
   World world(2);
   RunFolder folder = world.open();

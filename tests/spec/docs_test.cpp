@@ -23,8 +23,9 @@ TEST(Docs, SchemaIsTheTableOfFields) {
   EXPECT_EQ(schema["$defs"].size(), job_fields().size());
   for (const auto& field : job_fields()) {
     EXPECT_TRUE(schema["$defs"].contains(std::string(field.name))) << field.name;
-    EXPECT_EQ(schema["properties"]["jobs"]["items"]["properties"].contains(std::string(field.name)),
-              field.applies_to(Task::text_to_image));
+    EXPECT_TRUE(
+        schema["properties"]["jobs"]["items"]["properties"].contains(std::string(field.name)))
+        << field.name;
   }
 }
 
