@@ -30,13 +30,26 @@ TextRecord record_of(const PlannedText& planned, const EnhancedText& made) {
   return record;
 }
 
-std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_view version) {
-  return sha256_hex(canonical_json({{"schema", 1},
-                                    {"text", text.id},
-                                    {"device", how.device},
-                                    {"dtype", how.dtype},
-                                    {"quantization", how.quantization},
-                                    {"backlot", version}}));
+// `tokenizer` is the folder of what counts the text's tokens; empty: the shipped one.
+std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_view version,
+                      const fs::path& tokenizer) {
+  Json of = {{"schema", 1},
+             {"text", text.id},
+             {"device", how.device},
+             {"dtype", how.dtype},
+             {"quantization", how.quantization},
+             {"backlot", version}};
+  if (!tokenizer.empty()) of["tokenizer"] = sha256_hex(read_file(tokenizer / "merges.txt"));
+  return sha256_hex(canonical_json(of));
+}
+
+// The first text encoder's tokenizer of a picture model, folder or single file; "" if it brings
+// none, and then it is encoded with the shipped one.
+fs::path tokenizer_of(const fs::path& model) {
+  std::error_code unreadable;
+  const fs::path own =
+      (fs::is_directory(model, unreadable) ? model : model.parent_path()) / "tokenizer";
+  return fs::exists(own / "merges.txt", unreadable) ? own : fs::path();
 }
 
 // One call of make_texts().
@@ -46,6 +59,13 @@ class Stage {
       : plan_(plan), folder_(folder), options_(options) {
     totals_.found = std::ranges::count_if(
         plan.texts, [&](const PlannedText& text) { return folder.text(text.id).has_value(); });
+    std::map<fs::path, fs::path> tokenizers;
+    for (const Item& item : plan.items)
+      if (!item.text_id.empty()) {
+        const auto [known, added] = tokenizers.try_emplace(item.model);
+        if (added) known->second = tokenizer_of(item.model);
+        tokenizers_.emplace(item.text_id, known->second);
+      }
   }
 
   // What is neither in the folder nor in the cache, by the model that is to make it.
@@ -100,11 +120,23 @@ class Stage {
         enhancer.avoid(text.prompt, *text.style, known->text);
     std::vector<EnhanceRequest> requests;
     for (const PlannedText* text : texts)
-      requests.push_back(
-          {text->prompt, text->style.get(), text->sampling, text->retries, text->seed});
+      requests.push_back({text->prompt, text->style.get(), text->sampling, text->retries,
+                          text->seed, tokenizer_for(*text)});
     enhancer.enhance(requests, [&](size_t request, const EnhancedText& made) {
+      // Where the text is all that is wanted, a prompt that the model can't read is no text.
+      if (options_.failed && made.fell_back && made.finish_reason.empty())
+        return options_.failed(*texts[request], made.note);
       keep_made(*texts[request], made);
     });
+  }
+
+  fs::path tokenizer_for(const PlannedText& text) const {
+    const auto found = tokenizers_.find(text.id);
+    return found == tokenizers_.end() ? fs::path() : found->second;
+  }
+
+  std::string key_in_cache(const PlannedText& text) const {
+    return cache_key(text, options_.how, options_.cache->version(), tokenizer_for(text));
   }
 
   void keep_made(const PlannedText& text, const EnhancedText& made) {
@@ -122,7 +154,7 @@ class Stage {
 
   bool take_cached(const PlannedText& text) {
     if (!options_.cache) return false;
-    const auto hit = options_.cache->get(cache_key(text, options_.how, options_.cache->version()));
+    const auto hit = options_.cache->get(key_in_cache(text));
     if (!hit) return false;
     const auto record = text_from_json(Json::parse(hit->bytes, nullptr, false));
     if (!record || record->id != text.id) return false;
@@ -140,12 +172,13 @@ class Stage {
     output.attempt.device = options_.how.device;
     output.attempt.dtype = options_.how.dtype;
     output.attempt.quantization = options_.how.quantization;
-    options_.cache->put(cache_key(text, options_.how, options_.cache->version()), output);
+    options_.cache->put(key_in_cache(text), output);
   }
 
   const Plan& plan_;
   RunFolder& folder_;
   const TextStageOptions& options_;
+  std::map<std::string, fs::path, std::less<>> tokenizers_;  // by the texts' ids
   TextTotals totals_;
 };
 

@@ -22,7 +22,8 @@ struct TextStageOptions {
   MadeWith how;                  // the language model's, for the cache
   // Called after each text that is made, or was taken from the cache.
   std::function<void(const TextRecord&, bool cached)> told{};
-  // Called for a chat that can't be answered, whatever the seed (beyond the context, say).
+  // Called for a chat or a prompt that can't be answered, whatever the seed (beyond the context,
+  // say). If nobody is, such a prompt is kept.
   std::function<void(const PlannedText&, const std::string& error)> failed{};
 };
 

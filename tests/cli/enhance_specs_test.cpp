@@ -102,19 +102,22 @@ TEST(EnhanceSpecs, EveryTextIsAFileAndAnItem) {
   expect_texts_once(run, 5);
 }
 
-TEST(EnhanceSpecs, AChatBeyondTheContextFailsAlone) {
+TEST(EnhanceSpecs, WhatIsBeyondTheContextFailsAlone) {
   TemporaryFolder work;
   std::string words;
   for (int i = 0; i < 40000; ++i) words += "word ";
   write_texts_spec(work / "texts.yaml", 1,
-                   "  - {messages: [{role: user, content: " + words + "}], seed: 4}\n");
+                   "  - {messages: [{role: user, content: " + words + "}], seed: 4}\n" +
+                       "  - {prompt: " + words + "}\n");
   const auto result = backlot(enhance({"texts.yaml", "-q"}), {.folder = work.path()});
   EXPECT_EQ(result.exit_code, 1) << result.err;
   const Json manifest = read_manifest(work / "out" / "texts");
   EXPECT_EQ(manifest["totals"]["done"], 1);
-  EXPECT_EQ(manifest["items"][1]["status"], "failed");
-  EXPECT_NE(manifest["items"][1]["error"].get<std::string>().find("context"), std::string::npos)
-      << manifest["items"][1]["error"];
+  for (const int i : {1, 2}) {
+    EXPECT_EQ(manifest["items"][i]["status"], "failed");
+    EXPECT_NE(manifest["items"][i]["error"].get<std::string>().find("context"), std::string::npos)
+        << manifest["items"][i]["error"];
+  }
 }
 
 TEST(EnhanceSpecs, PromptsGoIntoARunFolderToo) {

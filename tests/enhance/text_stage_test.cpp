@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/sha256.h"
+#include "enhance/check.h"
 #include "support/schema.h"
 #include "support/temporary_folder.h"
 
@@ -98,6 +99,29 @@ TEST(TextStage, MakesEachTextOnceForAllItsItems) {
   EXPECT_EQ(totals.fell_back, 0);
   for (const auto& item : world.plan.items)
     EXPECT_EQ(item.enhanced_prompt, item.parameters["prompt"].get<std::string>() + rich);
+}
+
+// A model that brings a tokenizer of its own may make more tokens of a text than the shipped one.
+TEST(TextStage, CountsWithTheTokenizerOfThePictureModel) {
+  const fs::path model = fs::path(BACKLOT_SOURCE_DIR) / "models" / "pocket-xl";
+  const std::string text = "fruit number 0" + rich;
+  const auto shipped = token_counter(TextEncoder::clip);
+  const auto own = token_counter(TextEncoder::clip, model / "tokenizer");
+  ASSERT_GT(own(text), shipped(text));
+  const auto made_for = [&](const fs::path& target) {
+    World world(1);
+    auto style = std::make_shared<Style>(*world.plan.texts[0].style);
+    style->limits.max_tokens = shipped(text);
+    world.plan.texts[0].style = style;
+    for (auto& item : world.plan.items) item.model = target;
+    RunFolder folder = world.open();
+    make_texts(world.plan, folder, world.load());
+    return world.plan.items[0].enhanced_prompt.value_or("");
+  };
+  EXPECT_EQ(made_for("/models/painter"), text);
+  const std::string cut = made_for(model);
+  EXPECT_LE(own(cut), shipped(text));
+  EXPECT_EQ(text.find(cut), 0u) << cut;
 }
 
 TEST(TextStage, AKilledRunMakesNoTextTwice) {
