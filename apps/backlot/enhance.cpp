@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <random>
 
 #include "base/error.h"
@@ -35,8 +36,12 @@ void declare_sampling_options(CLI::App& app, EnhanceOptions& options) {
   number("--repetition-penalty", "repetition_penalty", "above 1: fewer words that were there");
   number("--retries", "retries", "further tries after a text that is refused");
   app.add_option("--seed", options.seed, "of the first text; later ones count on (else drawn)")
-      ->check([](const std::string& text) {  // which would be taken for 2^64 less it
-        return text.starts_with('-') ? "is less than 0: " + text : std::string();
+      ->check([](const std::string& text) {  // what is beyond would be taken for something else
+        uint64_t seed = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+        return error == std::errc() && end == text.data() + text.size()
+                   ? std::string()
+                   : "is no whole number from 0 to 2^64-1: " + text;
       })
       ->group(text_group);
   app.add_option("--stop", options.stop, "a text ends before this; may be given several times")
@@ -212,7 +217,9 @@ std::optional<double> sampling_number(const EnhanceOptions& options, const std::
   const bool whole = field == "max_tokens" || field == "top_k" || field == "retries";
   std::string option = "--" + field;
   std::replace(option.begin(), option.end(), '_', '-');
-  if (error != std::errc() || end != text.data() + text.size() || !(number >= 0) || number > 1e9 ||
+  if (error == std::errc() && end == text.data() + text.size() && (number < 0 || number > 1e9))
+    throw UsageError(option + " " + text, "is out of range", "give 0 or more, at most 1e9");
+  if (error != std::errc() || end != text.data() + text.size() || std::isnan(number) ||
       (whole && number != static_cast<double>(static_cast<int64_t>(number))))
     throw UsageError(option + " " + text, whole ? "is no whole number" : "is no number",
                      whole ? "give 0 or more" : "give a number, 0 or more");

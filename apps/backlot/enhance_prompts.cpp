@@ -96,6 +96,8 @@ std::vector<PromptLine> read_prompts(const EnhanceOptions& options) {
     if (trim(text).empty())
       throw UsageError(where, "is empty", "say in a word what to show: --prompt 'a red apple'");
     if (!is_utf8(text)) throw UsageError(where, "is no UTF-8", "write it as UTF-8");
+    if (text.find('\0') != std::string::npos)
+      throw UsageError(where, "holds a NUL character", "remove it");
   }
   if (prompts.empty()) throw UsageError("standard input", "has no prompts", "give one a line");
   return prompts;
