@@ -46,19 +46,18 @@ TEST_F(Enhance, EnhancesPromptsWithAGguf) {
 }
 
 TEST_F(Enhance, NamesThePromptThatIsWrong) {
-  const auto of_input = [&](const std::string& lines) { return with("none.gguf", {"-"}, lines); };
+  const auto of_input = [&](const std::string& lines) { return with(tiny, {"-"}, lines); };
   expect_error(of_input("\n \r\n"), 2, "standard input: has no prompts");
   expect_error(of_input("a fox\r\n\r\na \xff fox\n"), 2, "standard input:3: is no UTF-8");
   expect_error(of_input(std::string("a fox\na \0 fox\n", 14)), 2,
                "standard input:2: holds a NUL character");
-  expect_error(with("none.gguf", {"--prompt", "a fox", "--prompt", " "}), 2,
-               "--prompt 2: is empty");
+  expect_error(with(tiny, {"--prompt", "a fox", "--prompt", " "}), 2, "--prompt 2: is empty");
   for (const char* seed : {"-1", "99999999999999999999999", "1.5", ""})
-    expect_error(with("none.gguf", {"--prompt", "a fox", "--seed", seed}), 2,
+    expect_error(with(tiny, {"--prompt", "a fox", "--seed", seed}), 2,
                  "--seed: is no whole number from 0 to 2^64-1");
-  expect_error(with("none.gguf", {"--prompt", "a fox", "--temperature", "-1"}), 2,
+  expect_error(with(tiny, {"--prompt", "a fox", "--temperature", "-1"}), 2,
                "--temperature -1: is out of range");
-  expect_error(with("none.gguf", {"--prompt", "a fox", "--temperature", "warm"}), 2,
+  expect_error(with(tiny, {"--prompt", "a fox", "--temperature", "warm"}), 2,
                "--temperature warm: is no number");
 }
 
