@@ -42,10 +42,14 @@ demo: build
 test: build
 	@scripts/test.sh $(jobs)
 
+# What several threads or processes work on at once.
+shared_state := base_test run_test run_crash_test run_shards_test result_cache_test redis_test fleet_test \
+  fleet_fake supervisor_test redis_fleet_test views_test
+
 tsan: $(ready)
 	cmake --preset tsan
-	cmake --build build-tsan -j $(jobs)
-	ctest --test-dir build-tsan --output-on-failure -j $(jobs) -R '^(base|run|result_cache|fleet|supervisor|redis|views)'
+	cmake --build build-tsan -j $(jobs) -t $(shared_state:%=tests/%)
+	ctest --test-dir build-tsan --output-on-failure -j $(jobs) -R '^($(subst $() ,|,$(shared_state)))$$'
 
 bench: build
 	python3 scripts/bench_peers.py $(BENCH)
