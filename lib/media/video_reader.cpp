@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "media/picture_io.h"
 #include "media/video_library.h"
+#include "media/video_metadata.h"
 
 namespace backlot {
 
