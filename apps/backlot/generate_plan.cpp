@@ -12,7 +12,6 @@
 #include "log.h"
 #include "media/metadata.h"
 #include "media/picture_io.h"
-#include "media/video_writer.h"
 #include "model_store.h"
 #include "run/history.h"
 #include "spec/alternatives.h"
@@ -50,18 +49,6 @@ void warn_of_other_model(const Json& record, const std::string& model, const std
                 "; expect another picture");
 }
 
-// The output.format that made such a file; "" if its name doesn't say.
-std::string format_of(const fs::path& path) {
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return std::string(name_of(VideoFormat::png_sequence));
-  const std::string extension = path.extension().string();
-  const std::string name = extension.empty() ? "" : extension.substr(1);
-  if (const auto kind = picture_kind(name))
-    return *kind == PictureKind::png ? "png" : *kind == PictureKind::jpeg ? "jpeg" : "webp";
-  const auto format = video_format(name);
-  return format ? std::string(name_of(*format)) : "";
-}
-
 SpecDocument document_from_picture(const GenerateOptions& options) {
   const Json record = read_backlot_metadata(options.from);
   Json fields = Json::object();
@@ -92,9 +79,12 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
   SpecDocument document = quick_spec(
       fields, options.prompts.empty() ? std::vector{prompt} : options.prompts, options.sets);
   const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
-  if (const auto format = format_of(options.from);
-      !format.empty() && std::none_of(options.sets.begin(), options.sets.end(), sets_format))
-    document.output.format = format;
+  const std::string extension = fs::path(options.from).extension().string();
+  const auto kind = picture_kind(extension.empty() ? "" : extension.substr(1));
+  if (kind && std::none_of(options.sets.begin(), options.sets.end(), sets_format))
+    document.output.format = *kind == PictureKind::png    ? "png"
+                             : *kind == PictureKind::jpeg ? "jpeg"
+                                                          : "webp";
   return document;
 }
 
@@ -233,9 +223,10 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   const fs::path absolute = fs::absolute(folder).lexically_normal();
   // Shards may follow in other folders, and are to find the texts of the same items.
   const bool agreed = options.shard || (options.texts_only && !options.fresh);
-  run.info.base_seed = agreed ? RunFolder::base_seed(absolute, resolved_spec(run.document))
-                              : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over
-                                                                             : Resume::from_disk);
+  run.info.base_seed =
+      agreed
+          ? RunFolder::base_seed(absolute, resolved_spec(run.document))
+          : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
   run.plan = make_plan(
       run.document,
       {.model_facts =

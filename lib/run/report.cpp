@@ -80,7 +80,10 @@ Json page_item(const Json& item) {
     if (const auto found = item.find(key); found != item.end() && !found->is_null())
       out[key] = *found;
   if (out.contains("enhancement")) keep_large_integers_exact(out["enhancement"]);
-  if (item.contains("poster")) out["poster"] = item["poster"];
+  // Of clips alone.
+  for (const auto* key : {"frames", "fps", "codec", "poster"})
+    if (const auto found = item.find(key); found != item.end() && !found->is_null())
+      out[key] = *found;
   out["model"] = item.at("model").at("path");
   out["fingerprint"] = item.at("model").at("fingerprint");
   if (!out["parameters"].is_object()) out["parameters"] = Json::object();

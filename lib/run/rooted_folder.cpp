@@ -241,14 +241,6 @@ void RootedFolder::remove(const fs::path& relative) const {
   throw_errno(path_ / relative, "remove", errno);
 }
 
-bool RootedFolder::is_folder(const fs::path& relative) const {
-  const UniqueFd folder = open_parent(relative, Missing::tolerate);
-  struct stat facts {};
-  return folder &&
-         ::fstatat(folder.get(), relative.filename().c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
-         S_ISDIR(facts.st_mode);
-}
-
 std::vector<std::string> RootedFolder::list(const fs::path& relative) const {
   UniqueFd folder = open_folder(relative, Missing::tolerate);
   if (!folder) return {};

@@ -93,9 +93,6 @@ class RootedFolder {
   // Names in the folder, sorted, without "." and ".."; none if it is not there.
   std::vector<std::string> list(const fs::path& relative) const;
 
-  // False if it is not there, or is a link to one.
-  bool is_folder(const fs::path& relative) const;
-
   // True if files can be put into the folder, or if it is not there yet.
   bool takes_files(const fs::path& relative) const;
 

@@ -123,14 +123,6 @@ void list_leftovers(const RootedFolder& root, const Plan& plan, const Histories&
   leftover.assign(found.begin(), found.end());
 }
 
-// A file, or the folder that a sequence of pictures was to become.
-void remove_temporary(const RootedFolder& root, const fs::path& path) {
-  root.remove(path);
-  if (!root.is_folder(path)) return;
-  for (const auto& name : root.list(path)) root.remove(path / name);
-  root.remove(path);
-}
-
 }  // namespace
 
 Survey survey(const RootedFolder& root, const Plan& plan, const JournalContents& contents,
@@ -217,7 +209,7 @@ void remove_temporary_files(const RootedFolder& root, const Plan& plan,
   for (const auto& folder : folders)
     for (const auto& name : root.list(folder))
       if (is_temporary_name(name) && abandoned(fs::path(folder) / name))
-        remove_temporary(root, fs::path(folder) / name);
+        root.remove(fs::path(folder) / name);
 }
 
 void remove_run(const RootedFolder& root, const JournalContents& contents) {

@@ -275,16 +275,6 @@ TEST(RunFolder, RefusesAFolderWithOtherThingsInIt) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
 }
 
-TEST(RunFolder, SweepsUpWhatAKillLeftHalfWritten) {
-  TemporaryFolder folder;
-  const Plan plan = fake::plan(1);
-  fs::create_directories(folder / "images" / ".backlot-tmp-aBc123");
-  write_file_durably(folder / "images" / ".backlot-tmp-aBc123" / "00000.png", "of a sequence");
-  write_file_durably(folder / "images" / ".backlot-tmp-dEf456", "of a clip");
-  const RunFolder run = fake::open(folder.path(), plan);
-  EXPECT_TRUE(fs::is_empty(folder / "images"));
-}
-
 TEST(RunFolder, RefusesPlansThatWouldEatTheirOwnOutputs) {
   TemporaryFolder scratch;
   for (const auto* output : {"", "/etc/x.png", "../x.png", "images/../../x.png", "manifest.json",
