@@ -213,6 +213,12 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
   return documents;
 }
 
+int64_t count_done(const PreparedRun& run) {
+  std::vector<const Item*> items;
+  for (const auto& item : run.plan.items) items.push_back(&item);
+  return count_done(run.plan.run_folder, items);
+}
+
 PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   PreparedRun run{.document = std::move(document)};
   const fs::path folder = options.output.empty()
@@ -223,10 +229,9 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   const fs::path absolute = fs::absolute(folder).lexically_normal();
   // Shards may follow in other folders, and are to find the texts of the same items.
   const bool agreed = options.shard || (options.texts_only && !options.fresh);
-  run.info.base_seed =
-      agreed
-          ? RunFolder::base_seed(absolute, resolved_spec(run.document))
-          : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
+  run.info.base_seed = agreed ? RunFolder::base_seed(absolute, resolved_spec(run.document))
+                              : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over
+                                                                             : Resume::from_disk);
   run.plan = make_plan(
       run.document,
       {.model_facts =

@@ -111,6 +111,14 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
   return runs;
 }
 
+void insist_on_pictures(const std::vector<PreparedRun>& runs) {
+  for (const auto& run : runs)
+    if (run.plan.task == Task::enhance)
+      throw UsageError(run.spec.empty() ? "the task enhance" : run.spec,
+                       "makes texts, not pictures",
+                       fmt::format("run 'backlot enhance {}'", run.spec));
+}
+
 void conduct_in_turn(std::vector<PreparedRun>& runs, const GenerateOptions& options,
                      const std::function<void(PreparedRun& run)>& conduct) {
   for (size_t i = 0; i < runs.size(); ++i) try {
@@ -136,11 +144,11 @@ void report_findings(const RunFolder& folder) {
   });
   if (replaced > 0)
     log_warning(
-        fmt::format("{} picture(s) of an earlier spec have names that new ones take; they "
+        fmt::format("{} output(s) of an earlier spec have names that new ones take; they "
                     "are replaced (another output.name keeps both)",
                     replaced));
   if (!found.leftover.empty())
-    log_info(fmt::format("{} picture(s) of items that the spec no longer has stay as they are",
+    log_info(fmt::format("{} output(s) of items that the spec no longer has stay as they are",
                          found.leftover.size()));
   if (found.unreadable_lines > 0)
     log_warning(fmt::format("{} unreadable journal line(s) passed over", found.unreadable_lines));

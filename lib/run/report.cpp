@@ -76,7 +76,7 @@ Json page_item(const Json& item) {
                           "seconds", "attempts", "warnings", "error"})
     out[key] = item.at(key);
   // What an enhance stage made of the prompt.
-  for (const auto* key : {"enhanced_prompt", "enhancement"})
+  for (const auto* key : {"prompt", "enhanced_prompt", "enhancement"})
     if (const auto found = item.find(key); found != item.end() && !found->is_null())
       out[key] = *found;
   if (out.contains("enhancement")) keep_large_integers_exact(out["enhancement"]);

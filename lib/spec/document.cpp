@@ -20,6 +20,10 @@ constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from
 constexpr std::string_view output_keys[] = {"dir",     "format",   "name", "max_bytes",
                                             "quality", "metadata", "quota"};
 constexpr std::string_view formats[] = {"png", "jpeg", "webp"};
+constexpr std::string_view text_format = "txt";
+// What texts have no use for: in `output`, and in its name's template.
+constexpr std::string_view picture_keys[] = {"max_bytes", "quality", "metadata"};
+constexpr std::string_view picture_names[] = {"{width", "{height", "{steps"};
 constexpr std::string_view expansions[] = {"product", "zip"};
 constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
                                            "analyze-video", "image-to-3d"};
@@ -40,9 +44,9 @@ class DocumentReader {
   SpecDocument read(const Value& root, const std::string& default_name) {
     doc_.mark = root.mark();
     need_map(root, "a spec", "start with `version: 1`, `model: …` and `jobs:`");
+    read_task(root);
     check_top_keys(root);
     read_version(root);
-    read_task(root);
     read_name(root, default_name);
     read_model(root);
     if (const auto* preset = present(root, "preset"))
@@ -53,8 +57,10 @@ class DocumentReader {
       for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
     }
     if (const auto* output = present(root, "output")) read_output(output->value);
-    if (const auto* enhance = present(root, "enhance"))
+    if (const auto* enhance = present(root, "enhance")) {
+      refuse_stage(enhance->mark);
       doc_.enhance = read_enhance_stage(enhance->value, {}, doc_.sources);
+    }
     read_jobs(root);
     return std::move(doc_);
   }
@@ -134,9 +140,14 @@ class DocumentReader {
     if (!entry) return;
     const std::string task = text_of(*entry, "task");
     if (task == task_names[0]) return;
+    if (task == task_names[2]) {
+      doc_.task = Task::enhance;
+      doc_.output.format = text_format;
+      return;
+    }
     if (std::ranges::count(task_names, task))
       fail(entry->value.mark(), fmt::format("the task {} is not available in this version", task),
-           "use text-to-image, or a version of backlot that has it");
+           "use text-to-image or enhance, or a version of backlot that has it");
     fail(entry->value.mark(), fmt::format("unknown task {}", task.substr(0, 80)),
          did_you_mean(task, task_names, "use text-to-image"));
   }
@@ -147,6 +158,12 @@ class DocumentReader {
       doc_.name = text_of(*entry, "name");
       doc_.sources.at(entry->value.mark(), "name ", [&] { check_component(doc_.name); });
     }
+  }
+
+  void refuse_stage(Mark mark) const {
+    if (doc_.task == Task::enhance)
+      fail(mark, "enhance is a stage before pictures, and this task makes texts",
+           "put what is in it into `defaults:` or the jobs, and its model to the top");
   }
 
   void read_model(const Value& root) {
@@ -168,6 +185,8 @@ class DocumentReader {
         fail(entry.mark, fmt::format("unknown key {}", entry.key.substr(0, 80)),
              did_you_mean(entry.key, output_keys,
                           fmt::format("output has {}", fmt::join(output_keys, ", "))));
+      if (doc_.task == Task::enhance && std::ranges::count(picture_keys, entry.key))
+        fail(entry.mark, fmt::format("{} is for pictures", entry.key), "remove it");
       if (value.is_null()) {
         if (entry.key == "max_bytes") doc_.output.max_bytes.reset();  // not the preset's either
         continue;
@@ -180,6 +199,11 @@ class DocumentReader {
       } else if (entry.key == "name") {
         doc_.output.name = text_of(entry, "name");
         doc_.sources.at(value.mark(), "name ", [&] { OutputNames(doc_.output.name, "x", ".png"); });
+        for (const auto& field : picture_names)
+          if (doc_.task == Task::enhance && doc_.output.name.find(field) != std::string::npos)
+            fail(value.mark(),
+                 fmt::format("name has the field {}}}, which texts don't have", field),
+                 "use {index}, {slug} or {seed}");
       } else if (entry.key == "max_bytes") {
         doc_.output.max_bytes =
             doc_.sources.at(value.mark(), "max_bytes ", [&] { return read_size(value); });
@@ -201,11 +225,16 @@ class DocumentReader {
 
   void take_preset(Preset preset) {
     doc_.defaults = std::move(preset.fields);
-    doc_.output.max_bytes = preset.max_bytes;
+    if (doc_.task != Task::enhance) doc_.output.max_bytes = preset.max_bytes;
   }
 
   void read_format(const Value::Entry& entry) {
     doc_.output.format = text_of(entry, "format");
+    const bool text = doc_.output.format == text_format;
+    if (text != (doc_.task == Task::enhance))
+      fail(entry.value.mark(), text ? "the format txt is for texts" : "texts have the format txt",
+           text ? "use png, jpeg or webp" : "leave it out");
+    if (text) return;
     if (std::ranges::count(formats, doc_.output.format)) return;
     if (doc_.output.format == "png-sequence")
       fail(entry.value.mark(), "the format png-sequence is for videos", "use png, jpeg or webp");
@@ -253,7 +282,7 @@ class DocumentReader {
       else if (entry.key == "prompts_from")
         table = &entry;
       else if (entry.key == "enhance")
-        read_job_enhance(entry.value, job);
+        read_job_enhance(entry, job);
       else if (std::ranges::count(top_keys, entry.key))
         fail(entry.mark, fmt::format("{} belongs to the whole spec, not to a job", entry.key),
              "move it to the top");
@@ -266,7 +295,9 @@ class DocumentReader {
   }
 
   // null or false: this job's prompts are taken as they are.
-  void read_job_enhance(const Value& value, Job& job) const {
+  void read_job_enhance(const Value::Entry& entry, Job& job) const {
+    const Value& value = entry.value;
+    refuse_stage(entry.mark);
     job.enhance.reset();
     if (value.is_null() || (value.is_scalar() && value.scalar() == Json(false))) return;
     job.enhance = read_enhance_stage(value, doc_.enhance.value_or(EnhanceStage{}), doc_.sources);

@@ -19,6 +19,12 @@ void read(const Json& parameters, const char* name, std::optional<T>& into) {
 
 }  // namespace
 
+std::string prompt_of(const Json& parameters) {
+  const auto messages = parameters.find("messages");
+  return messages == parameters.end() ? parameters.at("prompt").get<std::string>()
+                                      : messages->back().at("content").get<std::string>();
+}
+
 Json rendered_parameters(const Item& item) {
   Json out = item.parameters;
   if (!item.enhanced_prompt) return out;

@@ -33,6 +33,20 @@ Json type_of(const Field& field) {
                 {{"type", "object"},
                  {"required", {"_class_name"}},
                  {"properties", {{"_class_name", {{"type", "string"}}}}}}}}};
+    case FieldKind::texts:
+      return {{"anyOf",
+               {{{"type", "string"}, {"minLength", 1}},
+                {{"type", "array"}, {"items", {{"type", "string"}, {"minLength", 1}}}}}}};
+    case FieldKind::chat:
+      return {{"type", "array"},
+              {"minItems", 1},
+              {"items",
+               {{"type", "object"},
+                {"required", {"role", "content"}},
+                {"properties",
+                 {{"role", {{"enum", {"system", "user", "assistant"}}}},
+                  {"content", {{"type", "string"}}}}},
+                {"additionalProperties", false}}}};
     case FieldKind::integer: {
       Json type = {{"type", "integer"}, {"minimum", field.least}, {"maximum", field.most}};
       if (field.multiple > 1) type["multipleOf"] = field.multiple;
@@ -66,7 +80,7 @@ Json size_schema() {
 Json output_schema() {
   return object_of(
       {{"dir", {{"type", "string"}, {"minLength", 1}, {"default", "out"}}},
-       {"format", {{"enum", {"png", "jpeg", "webp"}}, {"default", "png"}}},
+       {"format", {{"enum", {"png", "jpeg", "webp", "txt"}}, {"default", "png"}}},
        {"name", {{"type", "string"}, {"default", "{index:05}-{slug}-{seed}"}}},
        {"max_bytes", size_schema()},
        {"quality", {{"type", "integer"}, {"minimum", 1}, {"maximum", 100}, {"default", 90}}},
@@ -78,7 +92,7 @@ Json enhance_schema() {
   Json properties = {{"model", {{"type", "string"}, {"minLength", 1}}},
                      {"variants", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1000}}}};
   for (const char* name : {"style", "seed", "max_tokens", "temperature", "top_k", "top_p", "min_p",
-                           "repetition_penalty", "retries"})
+                           "repetition_penalty", "retries", "stop"})
     properties[name] = {{"$ref", std::string("#/$defs/") + name}};
   return object_of(std::move(properties));
 }
@@ -96,7 +110,6 @@ Json spec_schema() {
     const std::string name(field.name);
     const Json reference = {{"$ref", "#/$defs/" + name}};
     fields[name] = schema_of(field);
-    if (!field.applies_to(Task::text_to_image)) continue;
     defaults[name] = reference;
     if (field.parameter) axes[name] = {{"type", "array"}, {"items", reference}, {"minItems", 1}};
   }
@@ -106,15 +119,16 @@ Json spec_schema() {
               {"expand", {{"enum", {"product", "zip"}}, {"default", "product"}}},
               {"enhance", {{"anyOf", {enhance_schema(), {{"enum", {nullptr, false}}}}}}}};
   job.update(defaults);
-  Json spec = object_of({{"version", {{"const", 1}}},
-                         {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
-                         {"task", {{"const", "text-to-image"}}},
-                         {"model", {{"type", "string"}, {"minLength", 1}}},
-                         {"preset", {{"type", "string"}}},
-                         {"defaults", object_of(defaults)},
-                         {"jobs", {{"type", "array"}, {"items", object_of(job)}, {"minItems", 1}}},
-                         {"output", output_schema()},
-                         {"enhance", enhance_schema()}});
+  Json spec =
+      object_of({{"version", {{"const", 1}}},
+                 {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
+                 {"task", {{"enum", {"text-to-image", "enhance"}}, {"default", "text-to-image"}}},
+                 {"model", {{"type", "string"}, {"minLength", 1}}},
+                 {"preset", {{"type", "string"}}},
+                 {"defaults", object_of(defaults)},
+                 {"jobs", {{"type", "array"}, {"items", object_of(job)}, {"minItems", 1}}},
+                 {"output", output_schema()},
+                 {"enhance", enhance_schema()}});
   Json out = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
               {"title", "backlot job spec"}};
   out.update(spec);
