@@ -1,8 +1,10 @@
-// Sinks of frames that need no FFmpeg.
+// What becomes of frames without FFmpeg.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <span>
+#include <string>
 
 #include "media/metadata.h"
 #include "media/video_library.h"
@@ -23,5 +25,8 @@ std::unique_ptr<FrameSink> open_webp_sink(const std::filesystem::path& path,
                                           const std::filesystem::path& shown, int64_t width,
                                           int64_t height, FrameRate rate, int quality,
                                           const PictureMetadata& metadata);
+
+// The same in memory, without metadata. At least one frame, all of one size.
+std::string encode_webp_animation(std::span<const Picture> frames, FrameRate rate, int quality);
 
 }  // namespace backlot

@@ -19,15 +19,11 @@ struct DeleteAnimation {
   void operator()(WebPAnimEncoder* encoder) const { WebPAnimEncoderDelete(encoder); }
 };
 
-class WebpSink : public FrameSink {
+// Collects frames as they come, encoded, and gives the whole file.
+class Animation {
  public:
-  WebpSink(fs::path path, fs::path shown, int64_t width, int64_t height, FrameRate rate,
-           int quality, const PictureMetadata& metadata)
-      : path_(std::move(path)),
-        shown_(std::move(shown)),
-        rate_(rate),
-        config_(webp_config(quality)) {
-    if (!metadata.empty()) chunks_ = webp_chunks(metadata);
+  Animation(fs::path shown, int64_t width, int64_t height, FrameRate rate, int quality)
+      : shown_(std::move(shown)), rate_(rate), config_(webp_config(quality)) {
     WebPAnimEncoderOptions options;
     if (!WebPAnimEncoderOptionsInit(&options)) throw std::bad_alloc();
     options.anim_params.loop_count = 0;  // for ever
@@ -35,7 +31,7 @@ class WebpSink : public FrameSink {
     if (!encoder_) throw std::bad_alloc();
   }
 
-  void add(const RgbFrame& frame) override {
+  void add(const RgbFrame& frame) {
     WebpSource source;
     source.picture.width = static_cast<int>(frame.width);
     source.picture.height = static_cast<int>(frame.height);
@@ -45,16 +41,14 @@ class WebpSink : public FrameSink {
     if (!WebPAnimEncoderAdd(encoder_.get(), &source.picture, next_time(), &config_)) refuse();
   }
 
-  void finish() override {
+  std::string finish() {
     // The time at which the last frame ends.
     if (!WebPAnimEncoderAdd(encoder_.get(), nullptr, next_time(), nullptr)) refuse();
-    WebPData frames{};
-    if (!WebPAnimEncoderAssemble(encoder_.get(), &frames)) refuse();
-    std::string bytes(reinterpret_cast<const char*>(frames.bytes), frames.size);
-    WebPDataClear(&frames);
-    encoder_.reset();
-    bytes = with_webp_chunks(std::move(bytes), chunks_.exif, chunks_.xmp);
-    write_undurably(path_, bytes, shown_);
+    WebPData whole{};
+    if (!WebPAnimEncoderAssemble(encoder_.get(), &whole)) refuse();
+    std::string bytes(reinterpret_cast<const char*>(whole.bytes), whole.size);
+    WebPDataClear(&whole);
+    return bytes;
   }
 
  private:
@@ -71,12 +65,32 @@ class WebpSink : public FrameSink {
     return static_cast<int>(std::lround(1000 * seconds));
   }
 
-  fs::path path_, shown_;
+  fs::path shown_;
   FrameRate rate_;
   WebPConfig config_;
-  WebpChunks chunks_;
   std::unique_ptr<WebPAnimEncoder, DeleteAnimation> encoder_;
   int64_t frames_ = 0;
+};
+
+class WebpSink : public FrameSink {
+ public:
+  WebpSink(fs::path path, const fs::path& shown, Animation animation,
+           const PictureMetadata& metadata)
+      : path_(std::move(path)), shown_(shown), animation_(std::move(animation)) {
+    if (!metadata.empty()) chunks_ = webp_chunks(metadata);
+  }
+
+  void add(const RgbFrame& frame) override { animation_.add(frame); }
+
+  void finish() override {
+    write_undurably(path_, with_webp_chunks(animation_.finish(), chunks_.exif, chunks_.xmp),
+                    shown_);
+  }
+
+ private:
+  fs::path path_, shown_;
+  Animation animation_;
+  WebpChunks chunks_;
 };
 
 }  // namespace
@@ -84,7 +98,14 @@ class WebpSink : public FrameSink {
 std::unique_ptr<FrameSink> open_webp_sink(const fs::path& path, const fs::path& shown,
                                           int64_t width, int64_t height, FrameRate rate,
                                           int quality, const PictureMetadata& metadata) {
-  return std::make_unique<WebpSink>(path, shown, width, height, rate, quality, metadata);
+  return std::make_unique<WebpSink>(path, shown, Animation(shown, width, height, rate, quality),
+                                    metadata);
+}
+
+std::string encode_webp_animation(std::span<const Picture> frames, FrameRate rate, int quality) {
+  Animation animation("preview", frames.front().width, frames.front().height, rate, quality);
+  for (const auto& frame : frames) animation.add(frame);
+  return animation.finish();
 }
 
 }  // namespace backlot

@@ -6,12 +6,15 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "media/clips.h"
+#include "media/mutate.h"
 #include "media/picture_io.h"
 #include "media/pictures.h"
+#include "media/preview.h"
 #include "media/quality_search.h"
 #include "support/temporary_folder.h"
 
@@ -186,6 +189,15 @@ TEST_F(Videos, WebpAnimationsPlayWhatTheyWereGiven) {
   EXPECT_EQ(read_backlot_metadata(folder_ / "a.webp")["parameters"]["seed"], 7);
 }
 
+TEST(AnimatedPreviews, AreSmallWebps) {
+  std::vector<Picture> frames;
+  for (int64_t i = 0; i < 3; ++i) frames.push_back(scene(416, 240, 4 * i));
+  const std::string uri = animated_preview_uri(frames, 4);
+  EXPECT_TRUE(uri.starts_with("data:image/webp;base64,UklGR"));  // "RIFF"
+  EXPECT_LT(uri.size(), 6000u);
+  EXPECT_NE(uri, animated_preview_uri(std::span(frames).first(2), 4));
+}
+
 TEST_F(Videos, SequencesAreExactAndReplacedWhole) {
   VideoSettings settings = settings_for(VideoFormat::png_sequence);
   settings.metadata = some_metadata();
@@ -318,6 +330,37 @@ TEST_F(Videos, BrokenFilesAreRefused) {
       write_file_durably(cut, bytes.substr(0, size));
       EXPECT_NE(reading_fails_with(cut), "") << name_of(format) << " " << codec << " " << size;
     }
+  }
+}
+
+// A GIF's blocks are walked by backlot itself, the rest is FFmpeg's to withstand.
+TEST_F(Videos, DamagedFilesGiveFramesOrAnError) {
+  for (const auto& [format, count] :
+       {std::pair{VideoFormat::gif, 300}, {VideoFormat::mp4, 60}, {VideoFormat::webm, 60}}) {
+    VideoSettings settings = settings_for(format);
+    settings.metadata = some_metadata();
+    write_clip(folder_ / "whole", 4, 64, 48, settings);
+    const std::string whole = read_file(folder_ / "whole");
+    const fs::path mutant = folder_ / "mutant";
+    std::mt19937 random(20);
+    int readable = 0;
+    for (int i = 0; i < count; ++i) {
+      std::ofstream(mutant, std::ios::binary) << mutate(whole, random);
+      for (const bool tags : {true, false}) {
+        try {
+          if (tags) {
+            ASSERT_TRUE(read_backlot_metadata(mutant)["parameters"].is_object());
+          } else {
+            frames_of(mutant);
+          }
+          ++readable;
+        } catch (const LoadError& error) {
+          ASSERT_EQ(error.where(), mutant.string());
+        }
+      }
+    }
+    EXPECT_GT(readable, 5) << name_of(format);
+    EXPECT_LT(readable, 2 * count - 5) << name_of(format);
   }
 }
 
