@@ -3,7 +3,9 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "media/frame_sinks.h"
 #include "media/picture_io.h"
 
 namespace backlot {
@@ -49,6 +51,14 @@ Picture shrink(const Picture& picture, int64_t longest) {
 std::string preview_uri(const Picture& picture) {
   return "data:image/png;base64," +
          base64(encode_picture(shrink(picture, preview_side), {.kind = PictureKind::png}, {}));
+}
+
+std::string animated_preview_uri(std::span<const Picture> frames, double frames_per_second) {
+  constexpr int quality = 60;
+  std::vector<Picture> small;
+  for (const auto& frame : frames) small.push_back(shrink(frame, preview_side));
+  return "data:image/webp;base64," +
+         base64(encode_webp_animation(small, frame_rate(frames_per_second), quality));
 }
 
 }  // namespace backlot

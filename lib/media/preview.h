@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "engine/engine.h"
@@ -16,5 +17,9 @@ Picture shrink(const Picture& picture, int64_t longest);
 
 // "data:image/png;base64,…" of the picture, shrunk to preview_side.
 std::string preview_uri(const Picture& picture);
+
+// "data:image/webp;base64,…": the frames shrunk likewise, playing again and again. Some KiB for a
+// few frames. At least one frame, all of one size.
+std::string animated_preview_uri(std::span<const Picture> frames, double frames_per_second);
 
 }  // namespace backlot

@@ -1,41 +1,15 @@
 // Damaged files: a thousand of each format, the same on every run.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <random>
 
 #include "base/error.h"
+#include "media/mutate.h"
 #include "media/picture_io.h"
 #include "media/pictures.h"
 
 namespace backlot {
 namespace {
-
-// A few bytes changed, a piece cut out, doubled or moved, or the end missing.
-std::string mutate(std::string bytes, std::mt19937& random) {
-  const auto below = [&](size_t limit) { return random() % std::max<size_t>(limit, 1); };
-  switch (below(6)) {
-    case 0:
-      bytes.resize(below(bytes.size()));
-      break;
-    case 1:
-      bytes.erase(below(bytes.size()), below(40));
-      break;
-    case 2: {
-      const size_t at = below(bytes.size());
-      bytes.insert(below(bytes.size()), bytes.substr(at, below(200)));
-      break;
-    }
-    case 3:  // headers and metadata are at the front
-      for (size_t n = 1 + below(4); n > 0; --n)
-        bytes[below(std::min<size_t>(bytes.size(), 200))] = static_cast<char>(random());
-      break;
-    default:
-      for (size_t n = 1 + below(8); n > 0; --n)
-        bytes[below(bytes.size())] ^= static_cast<char>(1 << below(8));
-  }
-  return bytes;
-}
 
 class Mutations : public testing::TestWithParam<PictureKind> {};
 INSTANTIATE_TEST_SUITE_P(Media, Mutations,
