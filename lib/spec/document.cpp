@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <unordered_map>
+#include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
@@ -17,9 +18,10 @@ namespace {
 constexpr std::string_view top_keys[] = {"version",  "name", "task",   "model",  "preset",
                                          "defaults", "jobs", "output", "enhance"};
 constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from", "enhance"};
-constexpr std::string_view output_keys[] = {"dir",     "format",   "name", "max_bytes",
-                                            "quality", "metadata", "quota"};
-constexpr std::string_view formats[] = {"png", "jpeg", "webp"};
+constexpr std::string_view output_keys[] = {"dir",      "format", "name",  "max_bytes", "quality",
+                                            "metadata", "quota",  "codec", "crf"};
+constexpr int most_crf = 63;
+constexpr std::string_view codecs[] = {"h264", "h265", "av1", "vp9", "h264_nvenc", "hevc_nvenc"};
 constexpr std::string_view expansions[] = {"product", "zip"};
 constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
                                            "analyze-video", "image-to-3d"};
@@ -45,16 +47,14 @@ class DocumentReader {
     read_task(root);
     read_name(root, default_name);
     read_model(root);
-    if (const auto* preset = present(root, "preset"))
-      take_preset(load_preset(text_of(*preset, "preset"), preset->value.mark(), doc_.folder,
-                              doc_.sources, doc_.task));
+    if (const auto* preset = present(root, "preset")) read_preset(*preset);
+    doc_.output.format = output_formats(doc_.task).front();
     if (const auto* defaults = present(root, "defaults")) {
       need_map(defaults->value, "defaults", "write `defaults: {steps: 20}`");
       for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
     }
     if (const auto* output = present(root, "output")) read_output(output->value);
-    if (const auto* enhance = present(root, "enhance"))
-      doc_.enhance = read_enhance_stage(enhance->value, {}, doc_.sources);
+    if (const auto* enhance = root.find("enhance")) read_enhance(enhance->value, doc_.enhance);
     read_jobs(root);
     return std::move(doc_);
   }
@@ -133,12 +133,17 @@ class DocumentReader {
     const auto* entry = present(root, "task");
     if (!entry) return;
     const std::string task = text_of(*entry, "task");
-    if (task == task_names[0]) return;
+    task_given_ = true;
+    for (const Task known : {Task::text_to_image, Task::text_to_video})
+      if (task == task_name(known)) {
+        doc_.task = known;
+        return;
+      }
     if (std::ranges::count(task_names, task))
       fail(entry->value.mark(), fmt::format("the task {} is not available in this version", task),
-           "use text-to-image, or a version of backlot that has it");
+           "use text-to-image or text-to-video, or a version of backlot that has it");
     fail(entry->value.mark(), fmt::format("unknown task {}", task.substr(0, 80)),
-         did_you_mean(task, task_names, "use text-to-image"));
+         did_you_mean(task, task_names, "use text-to-image or text-to-video"));
   }
 
   void read_name(const Value& root, const std::string& default_name) {
@@ -186,6 +191,10 @@ class DocumentReader {
       } else if (entry.key == "quota") {
         doc_.output.quota =
             doc_.sources.at(value.mark(), "quota ", [&] { return read_size(value); });
+      } else if (entry.key == "codec") {
+        read_codec(entry);
+      } else if (entry.key == "crf") {
+        read_crf(entry);
       } else if (entry.key == "quality") {
         if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() < 1 ||
             value.scalar() > 100)
@@ -199,20 +208,56 @@ class DocumentReader {
     }
   }
 
-  void take_preset(Preset preset) {
+  void read_preset(const Value::Entry& entry) {
+    Preset preset =
+        load_preset(text_of(entry, "preset"), entry.value.mark(), doc_.folder, doc_.sources,
+                    task_given_ ? std::optional(doc_.task) : std::nullopt);
+    doc_.task = preset.task;
     doc_.defaults = std::move(preset.fields);
     doc_.output.max_bytes = preset.max_bytes;
+    doc_.enhance = std::move(preset.enhance);
   }
 
   void read_format(const Value::Entry& entry) {
-    doc_.output.format = text_of(entry, "format");
-    if (std::ranges::count(formats, doc_.output.format)) return;
-    if (doc_.output.format == "png-sequence")
-      fail(entry.value.mark(), "the format png-sequence is for videos", "use png, jpeg or webp");
-    fail(entry.value.mark(), fmt::format("unknown format {}", doc_.output.format.substr(0, 40)),
-         doc_.output.format == "jpg"
-             ? "did you mean jpeg?"
-             : did_you_mean(doc_.output.format, formats, "use png, jpeg or webp"));
+    const std::string format = text_of(entry, "format");
+    const auto formats = output_formats(doc_.task);
+    if (std::ranges::count(formats, format)) {
+      doc_.output.format = format;
+      return;
+    }
+    const std::string use = fmt::format("use one of {}", fmt::join(formats, ", "));
+    for (const Task other : {Task::text_to_image, Task::text_to_video})
+      if (std::ranges::count(output_formats(other), format))
+        fail(entry.value.mark(),
+             fmt::format("the format {} is for {}", format,
+                         other == Task::text_to_video ? "videos" : "pictures"),
+             use);
+    fail(entry.value.mark(), fmt::format("unknown format {}", format.substr(0, 40)),
+         format == "jpg" ? "did you mean jpeg?" : did_you_mean(format, formats, use));
+  }
+
+  void insist_on_video(const Value::Entry& entry) const {
+    if (doc_.task != Task::text_to_video)
+      fail(entry.mark, fmt::format("{} is for videos", entry.key), "remove it");
+  }
+
+  // Which of them a container can hold is known where it is written.
+  void read_codec(const Value::Entry& entry) {
+    insist_on_video(entry);
+    doc_.output.codec = text_of(entry, "codec");
+    if (!std::ranges::count(codecs, doc_.output.codec))
+      fail(entry.value.mark(), fmt::format("unknown codec {}", doc_.output.codec.substr(0, 40)),
+           did_you_mean(doc_.output.codec, codecs,
+                        fmt::format("use one of {}", fmt::join(codecs, ", "))));
+  }
+
+  void read_crf(const Value::Entry& entry) {
+    insist_on_video(entry);
+    const Value& value = entry.value;
+    if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() > most_crf)
+      fail(value.mark(), fmt::format("crf is not a whole number from 0 to {}", most_crf),
+           "18 looks like the original, 28 is small");
+    doc_.output.crf = value.scalar().get<int>();
   }
 
   void read_jobs(const Value& root) {
@@ -253,7 +298,7 @@ class DocumentReader {
       else if (entry.key == "prompts_from")
         table = &entry;
       else if (entry.key == "enhance")
-        read_job_enhance(entry.value, job);
+        read_enhance(entry.value, job.enhance);
       else if (std::ranges::count(top_keys, entry.key))
         fail(entry.mark, fmt::format("{} belongs to the whole spec, not to a job", entry.key),
              "move it to the top");
@@ -265,11 +310,12 @@ class DocumentReader {
     return job;
   }
 
-  // null or false: this job's prompts are taken as they are.
-  void read_job_enhance(const Value& value, Job& job) const {
-    job.enhance.reset();
+  // Laid over what is there: a preset's for a spec, a spec's for a job. null or false: prompts are
+  // taken as they are.
+  void read_enhance(const Value& value, std::optional<EnhanceStage>& stage) const {
+    const auto base = std::exchange(stage, std::nullopt).value_or(EnhanceStage{});
     if (value.is_null() || (value.is_scalar() && value.scalar() == Json(false))) return;
-    job.enhance = read_enhance_stage(value, doc_.enhance.value_or(EnhanceStage{}), doc_.sources);
+    stage = read_enhance_stage(value, base, doc_.sources);
   }
 
   void read_id(const Value::Entry& entry, Job& job) const {
@@ -327,6 +373,7 @@ class DocumentReader {
   }
 
   SpecDocument doc_;
+  bool task_given_ = false;
 };
 
 }  // namespace

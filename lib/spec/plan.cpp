@@ -37,6 +37,7 @@ class Planner {
 
  private:
   static std::string extension(const std::string& format) {
+    if (is_folder_format(format)) return "";
     return format == "jpeg" ? ".jpg" : "." + format;
   }
 
@@ -78,6 +79,7 @@ class Planner {
     if (const auto* value = given("variant")) variant = value->value.get<std::string>();
     const ModelFacts& model = facts(variant);
     item.model_fingerprint = model.fingerprint;
+    check_for_model(fields, model);
     item.parameters = parameters(fields, model);
     if (const auto* value = given("vae")) {
       const Vae& vae = vae_of(*value);
@@ -107,6 +109,13 @@ class Planner {
     for (const auto& field : job_fields()) {
       if (!field.parameter || !field.applies_to(document_.task)) continue;
       const auto* value = fields.find(&field);
+      if (!field.applies_to(model.family)) {
+        if (value && !value->value.is_null())
+          document_.sources.fail(value->mark,
+                                 fmt::format("{} means nothing to this model", field.name),
+                                 "remove it, or take another model");
+        continue;
+      }
       if (field.name == "seed")
         out["seed"] = nullptr;
       else if (value && !value->value.is_null())
@@ -120,7 +129,35 @@ class Planner {
       else if (field.name == "original_size" || field.name == "target_size")
         out[std::string(field.name)] = {out["height"], out["width"]};
     }
+    // One frame of a video model is a picture.
+    if (model.family == ModelFamily::wan && document_.task == Task::text_to_image)
+      out["frames"] = 1;
     return out;
+  }
+
+  // What the model itself asks of values that fields as such may have.
+  void check_for_model(const FieldValues& fields, const ModelFacts& model) const {
+    if (document_.task == Task::text_to_video && model.family != ModelFamily::wan)
+      throw LoadError(document_.sources.where(document_.model_mark),
+                      fmt::format("{} makes pictures, not videos", model_.filename().string()),
+                      "name a Wan model, or write `task: text-to-image`");
+    for (const char* side : {"width", "height"}) {
+      const auto* value = fields.find(side);
+      if (!value || value->value.is_null()) continue;
+      const auto pixels = value->value.get<int64_t>();
+      if (pixels % model.side_multiple == 0) continue;
+      document_.sources.fail(value->mark,
+                             fmt::format("{} is {}, and this model makes multiples of {}", side,
+                                         pixels, model.side_multiple),
+                             fmt::format("the nearest are {} and {}",
+                                         pixels / model.side_multiple * model.side_multiple,
+                                         (pixels / model.side_multiple + 1) * model.side_multiple));
+    }
+    const auto* second = fields.find("guidance_scale_2");
+    if (second && !second->value.is_null() && model.family == ModelFamily::wan &&
+        !model.two_transformers)
+      document_.sources.fail(second->mark, "guidance_scale_2 is for models of two transformers",
+                             "remove it: this one has no boundary_ratio");
   }
 
   uint64_t drawn_seed(const Json& parameters) {
@@ -149,14 +186,15 @@ class Planner {
                       item.parameters["prompt"].get<std::string>().substr(0, 60)),
           "give one of them another seed, or remove it");
     const auto& p = item.parameters;
-    item.output = "images/" + names_.next({.index = item.index,
-                                           .prompt = p["prompt"],
-                                           .seed = seed,
-                                           .id = item.id,
-                                           .job = job.id,
-                                           .width = p["width"],
-                                           .height = p["height"],
-                                           .steps = p["steps"]});
+    item.output =
+        fmt::format("{}/", output_folder(document_.task)) + names_.next({.index = item.index,
+                                                                         .prompt = p["prompt"],
+                                                                         .seed = seed,
+                                                                         .id = item.id,
+                                                                         .job = job.id,
+                                                                         .width = p["width"],
+                                                                         .height = p["height"],
+                                                                         .steps = p["steps"]});
     items_.push_back(std::move(item));
   }
 
@@ -178,6 +216,23 @@ std::string_view task_name(Task task) {
   constexpr std::string_view names[] = {"text-to-image", "text-to-video", "enhance",
                                         "analyze-video", "image-to-3d"};
   return names[static_cast<size_t>(task)];
+}
+
+std::span<const std::string_view> output_formats(Task task) {
+  static constexpr std::string_view pictures[] = {"png", "jpeg", "webp"};
+  static constexpr std::string_view videos[] = {"mp4", "webm", "gif", "png-sequence", "mov"};
+  switch (task) {
+    case Task::text_to_image:
+      return pictures;
+    case Task::text_to_video:
+      return videos;
+    default:
+      return {};
+  }
+}
+
+std::string_view output_folder(Task task) {
+  return task == Task::text_to_video ? "videos" : "images";
 }
 
 std::string item_id(Task task, const Json& parameters, std::string_view model_fingerprint) {

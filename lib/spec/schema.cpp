@@ -63,15 +63,28 @@ Json size_schema() {
             {{"type", "string"}, {"pattern", "^[0-9.]+ ?([kK]B|[MGT]B|[KMGT]iB|B)?$"}}}}};
 }
 
+bool of_visual_task(const Field& field) {
+  return field.applies_to(Task::text_to_image) || field.applies_to(Task::text_to_video);
+}
+
+Json formats() {
+  Json out = Json::array();
+  for (const Task task : {Task::text_to_image, Task::text_to_video})
+    for (const auto format : output_formats(task)) out.push_back(format);
+  return out;
+}
+
 Json output_schema() {
   return object_of(
       {{"dir", {{"type", "string"}, {"minLength", 1}, {"default", "out"}}},
-       {"format", {{"enum", {"png", "jpeg", "webp"}}, {"default", "png"}}},
+       {"format", {{"enum", formats()}}},
        {"name", {{"type", "string"}, {"default", "{index:05}-{slug}-{seed}"}}},
        {"max_bytes", size_schema()},
        {"quality", {{"type", "integer"}, {"minimum", 1}, {"maximum", 100}, {"default", 90}}},
        {"metadata", {{"type", "boolean"}, {"default", true}}},
-       {"quota", size_schema()}});
+       {"quota", size_schema()},
+       {"codec", {{"enum", {"h264", "h265", "av1", "vp9", "h264_nvenc", "hevc_nvenc"}}}},
+       {"crf", {{"type", "integer"}, {"minimum", 0}, {"maximum", 63}}}});
 }
 
 Json enhance_schema() {
@@ -96,7 +109,7 @@ Json spec_schema() {
     const std::string name(field.name);
     const Json reference = {{"$ref", "#/$defs/" + name}};
     fields[name] = schema_of(field);
-    if (!field.applies_to(Task::text_to_image)) continue;
+    if (!of_visual_task(field)) continue;
     defaults[name] = reference;
     if (field.parameter) axes[name] = {{"type", "array"}, {"items", reference}, {"minItems", 1}};
   }
@@ -108,7 +121,7 @@ Json spec_schema() {
   job.update(defaults);
   Json spec = object_of({{"version", {{"const", 1}}},
                          {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
-                         {"task", {{"const", "text-to-image"}}},
+                         {"task", {{"enum", {"text-to-image", "text-to-video"}}}},
                          {"model", {{"type", "string"}, {"minLength", 1}}},
                          {"preset", {{"type", "string"}}},
                          {"defaults", object_of(defaults)},
@@ -127,9 +140,11 @@ std::string field_table() {
   std::string out = "| field | what it is | values | default |\n|---|---|---|---|\n";
   for (const auto& field : job_fields())
     out += fmt::format("| `{}` | {}{} | {}{} | {} |\n", field.name,
-                       field.applies_to(Task::text_to_image) ? "" : "texts: ", field.help,
-                       describe_kind(field), field.alternatives ? ", with alternatives" : "",
-                       default_of(field));
+                       field.applies_to(Task::text_to_image)   ? ""
+                       : field.applies_to(Task::text_to_video) ? "videos: "
+                                                               : "texts: ",
+                       field.help, describe_kind(field),
+                       field.alternatives ? ", with alternatives" : "", default_of(field));
   return out;
 }
 
