@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "fleet/batching.h"
+#include "run/output_files.h"
 
 namespace backlot {
 namespace {
@@ -226,7 +227,7 @@ void RedisCoordinator::take_in_again(const Record& record) {
 }
 
 bool RedisCoordinator::file_is_there(const OutputFile& file) const {
-  return root_.file_size(file.path) == file.bytes;
+  return output_bytes(root_, file.path) == file.bytes;
 }
 
 void RedisCoordinator::look_for_unseen() {

@@ -106,6 +106,19 @@ class GuardedStore : public ResultStore {
   OutputFile write_output(const Item& item, std::string_view bytes) const override {
     return as_storage([&] { return store_->write_output(item, bytes); });
   }
+  fs::path place_for(const Item& item) const override {
+    return as_storage([&] { return store_->place_for(item); });
+  }
+  std::string temporary_tag() const override { return store_->temporary_tag(); }
+  void claim(const Item& item, uint64_t bytes) const override {
+    as_storage([&] { store_->claim(item, bytes); });
+  }
+  void keep_checkpoint(const Item& item, std::string_view bytes) const override {
+    as_storage([&] { store_->keep_checkpoint(item, bytes); });
+  }
+  std::optional<std::string> checkpoint(const Item& item) const override {
+    return store_->checkpoint(item);
+  }
   void record_engine(const EngineRecord& engine) override {
     as_storage([&] { store_->record_engine(engine); });
   }

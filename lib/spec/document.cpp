@@ -18,10 +18,12 @@ namespace {
 constexpr std::string_view top_keys[] = {"version",  "name", "task",   "model",  "preset",
                                          "defaults", "jobs", "output", "enhance"};
 constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from", "enhance"};
-constexpr std::string_view output_keys[] = {"dir",      "format", "name",  "max_bytes", "quality",
-                                            "metadata", "quota",  "codec", "crf"};
+constexpr std::string_view output_keys[] = {"dir",     "format",   "name",  "max_bytes",
+                                            "quality", "metadata", "quota", "codec",
+                                            "crf",     "bit_depth"};
 constexpr int most_crf = 63;
-constexpr std::string_view codecs[] = {"h264", "h265", "av1", "vp9", "h264_nvenc", "hevc_nvenc"};
+constexpr std::string_view codecs[] = {"h264", "h265",       "av1",        "vp9",
+                                       "ffv1", "h264_nvenc", "h265_nvenc", "av1_nvenc"};
 constexpr std::string_view expansions[] = {"product", "zip"};
 constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
                                            "analyze-video", "image-to-3d"};
@@ -195,6 +197,8 @@ class DocumentReader {
         read_codec(entry);
       } else if (entry.key == "crf") {
         read_crf(entry);
+      } else if (entry.key == "bit_depth") {
+        read_bit_depth(entry);
       } else if (entry.key == "quality") {
         if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() < 1 ||
             value.scalar() > 100)
@@ -258,6 +262,14 @@ class DocumentReader {
       fail(value.mark(), fmt::format("crf is not a whole number from 0 to {}", most_crf),
            "18 looks like the original, 28 is small");
     doc_.output.crf = value.scalar().get<int>();
+  }
+
+  void read_bit_depth(const Value::Entry& entry) {
+    insist_on_video(entry);
+    const Value& value = entry.value;
+    if (!value.is_scalar() || (value.scalar() != Json(8) && value.scalar() != Json(10)))
+      fail(value.mark(), "bit_depth is neither 8 nor 10", "8 plays everywhere");
+    doc_.output.bit_depth = value.scalar().get<int>();
   }
 
   void read_jobs(const Value& root) {

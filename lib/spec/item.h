@@ -25,9 +25,10 @@ struct OutputSettings {
   std::string format = "png";                     // output_formats() of the task
   std::string name = "{index:05}-{slug}-{seed}";  // template without extension
   std::optional<uint64_t> max_bytes;              // of one output file
-  int quality = 90;                               // jpeg and webp, 1 to 100
+  int quality = 90;                               // jpeg, webp and videos, 1 to 100
   std::string codec;                              // of videos, by name; "": the container's usual
-  std::optional<int> crf;                         // of videos: constant quality, less is better
+  std::optional<int> crf;                         // of videos, in place of quality
+  int bit_depth = 8;                              // of videos: 8 or 10
   bool metadata = true;                           // false: no text chunks, EXIF or XMP
   std::optional<uint64_t> quota;                  // bytes of all outputs in the run folder
   std::optional<uint64_t> min_free;  // of the disk, kept; else 1 % of it, at most 512 MiB

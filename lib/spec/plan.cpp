@@ -220,7 +220,8 @@ std::string_view task_name(Task task) {
 
 std::span<const std::string_view> output_formats(Task task) {
   static constexpr std::string_view pictures[] = {"png", "jpeg", "webp"};
-  static constexpr std::string_view videos[] = {"mp4", "webm", "gif", "png-sequence", "mov"};
+  static constexpr std::string_view videos[] = {"mp4", "webm", "gif", "png-sequence",
+                                                "mov", "mkv",  "webp"};
   switch (task) {
     case Task::text_to_image:
       return pictures;

@@ -83,7 +83,10 @@ Json output_schema() {
        {"quality", {{"type", "integer"}, {"minimum", 1}, {"maximum", 100}, {"default", 90}}},
        {"metadata", {{"type", "boolean"}, {"default", true}}},
        {"quota", size_schema()},
-       {"codec", {{"enum", {"h264", "h265", "av1", "vp9", "h264_nvenc", "hevc_nvenc"}}}},
+       {"codec",
+        {{"enum",
+          {"h264", "h265", "av1", "vp9", "ffv1", "h264_nvenc", "h265_nvenc", "av1_nvenc"}}}},
+       {"bit_depth", {{"enum", {8, 10}}, {"default", 8}}},
        {"crf", {{"type", "integer"}, {"minimum", 0}, {"maximum", 63}}}});
 }
 
