@@ -33,6 +33,7 @@ struct GenerateOptions {
   std::string quota, min_free;  // sizes as given; "" for none
   CacheOptions cache;
   int64_t batch_size = 0;
+  std::optional<int64_t> checkpoint_steps;
   int threads = 0;
   bool allow_lower_precision = false;
   std::optional<Shard> shard;  // of fleet-run

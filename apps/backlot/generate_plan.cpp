@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <span>
 
 #include "base/text.h"
 #include "command.h"
 #include "fleet/batching.h"
+#include "fleet/clip_output.h"
 #include "fleet/devices.h"
 #include "generate.h"
 #include "log.h"
@@ -20,6 +22,7 @@
 #include "version.h"
 #include "weights/language_folder.h"
 #include "weights/model_folder.h"
+#include "weights/video_memory.h"
 
 namespace backlot {
 namespace {
@@ -49,14 +52,25 @@ void warn_of_other_model(const Json& record, const std::string& model, const std
                 "; expect another picture");
 }
 
+std::vector<std::string> sets_with_format(const GenerateOptions& options) {
+  std::vector<std::string> sets = options.sets;
+  if (const auto format = options.fields.find("format"); format != options.fields.end())
+    sets.insert(sets.begin(), "output.format=" + format->second);
+  return sets;
+}
+
 SpecDocument document_from_picture(const GenerateOptions& options) {
   const Json record = read_backlot_metadata(options.from);
   Json fields = Json::object();
   std::string prompt;
   const Json parameters = record.value("parameters", Json::object());
+  const Task task = parameters.contains("fps") ? Task::text_to_video : Task::text_to_image;
+  fields["task"] = task_name(task);
   for (const auto& [name, value] : parameters.items()) {
     const Field* field = find_field(name);
     if (!field || value.is_null() || options.fields.contains(name)) continue;
+    // Of a picture by a video model: that it is one frame.
+    if (!field->applies_to(task)) continue;
     if (name == "vae")
       throw UsageError(options.from, "was made with another VAE than the model's",
                        "give --vae DIR, the folder of " + value.value("path", std::string("it")));
@@ -69,19 +83,28 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
     else
       fields[name] = literal;
   }
-  for (const auto& [name, text] : options.fields) fields[name] = text;
+  for (const auto& [name, text] : options.fields)
+    if (name != "format") fields[name] = text;
   if (!fields.contains("model")) fields["model"] = model_for_picture(record, options.from);
   warn_of_other_model(record, fields["model"], options.from);
   if (record.value("from_a1111_text", false))
     log_warning(options.from +
                 ": carries no backlot record; its parameters are read from the "
                 "text of another program and may be incomplete");
-  SpecDocument document = quick_spec(
-      fields, options.prompts.empty() ? std::vector{prompt} : options.prompts, options.sets);
+  SpecDocument document =
+      quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
+                 sets_with_format(options));
+  if (options.fields.contains("format")) return document;
   const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
   const std::string extension = fs::path(options.from).extension().string();
-  const auto kind = picture_kind(extension.empty() ? "" : extension.substr(1));
-  if (kind && std::none_of(options.sets.begin(), options.sets.end(), sets_format))
+  const std::string name = extension.empty() ? "" : extension.substr(1);
+  const auto kind = picture_kind(name);
+  const auto clip = video_format(name);
+  if (task == Task::text_to_video && clip &&
+      std::none_of(options.sets.begin(), options.sets.end(), sets_format))
+    document.output.format = name_of(*clip);
+  if (task == Task::text_to_image && kind &&
+      std::none_of(options.sets.begin(), options.sets.end(), sets_format))
     document.output.format = *kind == PictureKind::png    ? "png"
                              : *kind == PictureKind::jpeg ? "jpeg"
                                                           : "webp";
@@ -90,8 +113,12 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
 
 SpecDocument document_from_options(const GenerateOptions& options) {
   Json fields = Json::object();
-  for (const auto& [name, text] : options.fields) fields[name] = text;
-  return quick_spec(fields, options.prompts, options.sets);
+  for (const auto& [name, text] : options.fields)
+    if (name != "format") fields[name] = text;
+  if (!fields.contains("task") && !fields.contains("preset") &&
+      (fields.contains("frames") || fields.contains("fps")))
+    fields["task"] = task_name(Task::text_to_video);
+  return quick_spec(fields, options.prompts, sets_with_format(options));
 }
 
 // A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say
@@ -111,12 +138,21 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
                     RunInfo& info) {
   const ModelFolder model = ModelFolder::open(path);
   const std::string pipeline = model.pipeline_class();
-  if (!pipeline.starts_with("StableDiffusionXL"))
-    throw LoadError(path.string(), fmt::format("is a {}, not an SDXL pipeline", pipeline),
-                    "give a Stable Diffusion XL or SDXL-Turbo model");
+  const bool wan = pipeline == "WanPipeline";
+  if (!wan && !pipeline.starts_with("StableDiffusionXL"))
+    throw LoadError(path.string(),
+                    fmt::format("is a {}, neither an SDXL nor a Wan pipeline", pipeline),
+                    "give a Stable Diffusion XL, SDXL-Turbo or Wan text-to-video model");
   ModelFacts facts;
   facts.fingerprint = fingerprint(model, variant);
-  if (const auto pixels = default_pixels(model))
+  if (wan) {
+    facts.family = ModelFamily::wan;
+    facts.default_width = 832;
+    facts.default_height = 480;
+    const VideoSizes sizes = video_sizes(model, variant);
+    facts.side_multiple = sizes.spatial * sizes.patch_side;
+    facts.two_transformers = !model.index().value("boundary_ratio", Json()).is_null();
+  } else if (const auto pixels = default_pixels(model))
     facts.default_width = facts.default_height = *pixels;
   const auto known = [&](const ModelInfo& each) { return each.path == path; };
   if (std::none_of(info.models.begin(), info.models.end(), known))
@@ -140,6 +176,31 @@ int64_t done_before(const PreparedRun& run, const GenerateOptions& options,
   return options.fresh ? 0 : count_done(run.plan.run_folder, items);
 }
 
+// " x 81 frames at 16 fps" of a clip.
+std::string length_of(const Item& item) {
+  if (!makes_clip(item)) return "";
+  return fmt::format(" x {} frames at {} fps", item.parameters["frames"].get<int64_t>(),
+                     item.parameters["fps"].get<double>());
+}
+
+// What no clip can be made with, found before any is.
+void check_clips(const PreparedRun& run, const GenerateOptions& options) {
+  const auto fail = [&](std::string what, std::string mend) {
+    throw SpecError(run.document.sources.where(run.document.mark), std::move(what),
+                    std::move(mend));
+  };
+  std::set<double> rates;
+  for (const auto& item : run.plan.items) {
+    if (by_video_model(item) && options.quantize != "none")
+      throw UsageError("--quantize " + options.quantize, "is not available for video models",
+                       "leave it out");
+    if (makes_clip(item)) rates.insert(item.parameters["fps"].get<double>());
+  }
+  for (const double fps : rates)
+    if (const auto problem = find_problem(video_settings(run.plan.output, fps)))
+      fail(fmt::format("{}: {}", problem->field, problem->what), problem->mend);
+}
+
 void print_plan_json(const PreparedRun& run, const GenerateOptions& options, MemoryPlanner& planner,
                      std::span<const DeviceMemory> devices, const std::vector<const Item*>& items) {
   Json out{{"run", run.shown_folder},
@@ -157,6 +218,7 @@ void print_plan_json(const PreparedRun& run, const GenerateOptions& options, Mem
         memory["model"] = first.model.filename().string();
         memory["width"] = first.parameters["width"];
         memory["height"] = first.parameters["height"];
+        if (by_video_model(first)) memory["frames"] = first.parameters["frames"];
         memory["items"] = batch.items.size();
         out["memory"].push_back(std::move(memory));
       }
@@ -223,10 +285,9 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   const fs::path absolute = fs::absolute(folder).lexically_normal();
   // Shards may follow in other folders, and are to find the texts of the same items.
   const bool agreed = options.shard || (options.texts_only && !options.fresh);
-  run.info.base_seed =
-      agreed
-          ? RunFolder::base_seed(absolute, resolved_spec(run.document))
-          : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over : Resume::from_disk);
+  run.info.base_seed = agreed ? RunFolder::base_seed(absolute, resolved_spec(run.document))
+                              : RunFolder::base_seed(absolute, options.fresh ? Resume::start_over
+                                                                             : Resume::from_disk);
   run.plan = make_plan(
       run.document,
       {.model_facts =
@@ -237,6 +298,7 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
            [&](const fs::path& model) { return language_model_fingerprint(model, run.info); },
        .base_seed = run.info.base_seed,
        .output = absolute});
+  check_clips(run, options);
   return run;
 }
 
@@ -264,9 +326,9 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options,
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
       print_result(
-          fmt::format("    {} × {}x{}, {} steps{}, scheduler {}", batch.items.size(),
+          fmt::format("    {} × {}x{}{}, {} steps{}, scheduler {}", batch.items.size(),
                       shown(one.parameters["width"]), shown(one.parameters["height"]),
-                      shown(one.parameters["steps"]),
+                      length_of(one), shown(one.parameters["steps"]),
                       image_request(one).cache > 1
                           ? fmt::format(" (deep features every {} steps)", image_request(one).cache)
                           : "",

@@ -49,6 +49,7 @@ RedisCoordinator::RedisCoordinator(RedisAddress address, const Plan& plan, uint6
   queued.quantization = options_.quantization;
   queued.batch_size = options_.batch_size;
   queued.allow_lower_precision = options_.allow_lower_precision;
+  queued.checkpoint_steps = options_.checkpoint_steps;
   target_ = to_text(queued);
   for (const Item& item : plan.items) items_[item.id] = &item;
   for (const Item* item : folder.pending()) left_.insert(item->id);

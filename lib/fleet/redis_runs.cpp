@@ -47,6 +47,7 @@ RedisRun::RedisRun(const QueuedRun& queued, const std::string& journals, const f
   target->quantization = queued.quantization;
   target->batch_size = queued.batch_size;
   target->allow_lower_precision = queued.allow_lower_precision;
+  target->checkpoint_steps = queued.checkpoint_steps;
   if (output.empty()) {
     target->folder = queued.folder;
     if (!is_folder_of(queued.folder, queued.base_seed))

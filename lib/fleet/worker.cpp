@@ -151,6 +151,11 @@ std::unique_ptr<ResultCache> cache_of(const Json& cache, Reporter& reporter) {
   }
 }
 
+std::optional<int64_t> checkpoint_steps_of(const Json& run) {
+  const Json& steps = run.at("checkpoint_steps");
+  return steps.is_null() ? std::nullopt : std::optional(steps.get<int64_t>());
+}
+
 // One run's folder and how its items are made.
 struct RunAtWork {
   RunAtWork(const Json& run, const WorkerSettings& settings, LoadedPipeline& loaded,
@@ -168,6 +173,7 @@ struct RunAtWork {
              .quantization = quantization_named(run.at("quantization").get<std::string>()).value(),
              .batch_size = run.at("batch_size"),
              .allow_lower_precision = run.at("allow_lower_precision"),
+             .checkpoint_steps = checkpoint_steps_of(run),
              .workers = settings.sharing,
              .memory_limit = settings.memory_limit,
              .cache = cache.get(),
