@@ -1,11 +1,10 @@
-// SentencePiece's Unigram encoding as Hugging Face's tokenizers does it, for T5 and UMT5 (Wan's text
-// encoder). Ids are those of transformers 5.
+// SentencePiece's Unigram encoding as Hugging Face's tokenizers does it, for T5 and UMT5 (Wan's
+// text encoder). Ids are those of transformers 5.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,9 +33,6 @@ class UnigramTokenizer {
 
   // Exactly `length` ids: text cut to length - 1 ids, </s>, <pad> up to the end. `length` >= 1.
   PaddedIds encode_padded(std::string_view text, int64_t length) const;
-
-  // The text of `ids`, special tokens included; ids outside the vocabulary give nothing.
-  std::string decode(std::span<const int64_t> ids) const;
 
   int64_t eos() const;
   int64_t pad() const;
