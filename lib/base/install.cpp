@@ -17,4 +17,13 @@ std::optional<fs::path> shipped_file(const fs::path& relative) {
   return std::nullopt;
 }
 
+std::optional<fs::path> own_library(const fs::path& name) {
+  std::error_code error;
+  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const auto& folder : {here / "lib", here / ".." / "lib", here})
+    if (const fs::path file = folder / name; fs::exists(file, error))
+      return file.lexically_normal();
+  return std::nullopt;
+}
+
 }  // namespace backlot

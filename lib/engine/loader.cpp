@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/install.h"
 #include "base/text.h"
 #include "cuda/plugin.h"
 #include "engine/entry.h"
@@ -119,13 +120,7 @@ std::optional<TorchFolder> find_torch() {
   return torch_at(python_torch(), "python3");
 }
 
-std::optional<fs::path> find_engine() {
-  const fs::path here = executable_folder();
-  for (const auto& folder : {here / "lib", here / ".." / "lib", here})
-    if (const fs::path file = folder / "libbacklot_engine.so"; fs::exists(file))
-      return file.lexically_normal();
-  return std::nullopt;
-}
+std::optional<fs::path> find_engine() { return own_library("libbacklot_engine.so"); }
 
 std::unique_ptr<Engine> load_engine(const EngineOptions& options) {
   const auto torch = find_torch();

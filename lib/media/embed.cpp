@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "media/embedded.h"
 #include "media/exif.h"
+#include "media/unicode.h"
 #include "media/xmp.h"
 
 namespace backlot {
@@ -33,12 +34,16 @@ std::string record_text(const PictureMetadata& metadata) {
   return without_folders(metadata.backlot).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-ExifFields exif_fields(const PictureMetadata& metadata) {
-  ExifFields out{.software = metadata.creator, .user_comment = metadata.parameters};
+std::string prompt_of(const PictureMetadata& metadata) {
   const Json::json_pointer prompt("/parameters/prompt");
-  if (metadata.backlot.contains(prompt) && metadata.backlot[prompt].is_string())
-    out.description = metadata.backlot[prompt].get<std::string>();
-  return out;
+  if (!metadata.backlot.contains(prompt) || !metadata.backlot[prompt].is_string()) return "";
+  return metadata.backlot[prompt].get<std::string>();
+}
+
+ExifFields exif_fields(const PictureMetadata& metadata) {
+  return {.description = prompt_of(metadata),
+          .software = metadata.creator,
+          .user_comment = metadata.parameters};
 }
 
 // Leaves out what makes the block too large for a segment, the repeated prompt first.
@@ -111,6 +116,27 @@ std::vector<std::string> jpeg_segments(const PictureMetadata& metadata) {
 WebpChunks webp_chunks(const PictureMetadata& metadata) {
   return {.exif = checked(encode_exif(exif_fields(metadata))),
           .xmp = checked(xmp_packet(metadata.creator, record_text(metadata)))};
+}
+
+std::vector<std::pair<std::string, std::string>> video_tags(const PictureMetadata& metadata) {
+  constexpr size_t longest_title = 250;  // characters
+  std::vector<std::pair<std::string, std::string>> out;
+  const auto add = [&](const char* key, std::string text) {
+    // FFmpeg takes text up to the first NUL.
+    std::replace(text.begin(), text.end(), '\0', ' ');
+    if (!text.empty()) out.emplace_back(key, checked(std::move(text)));
+  };
+  std::u32string title = decode_utf8(prompt_of(metadata));
+  if (title.size() > longest_title) title = title.substr(0, longest_title - 1) + U'\u2026';
+  add("title", encode_utf8(title));
+  add("comment", metadata.parameters);
+  add("description", record_text(metadata));
+  return out;
+}
+
+std::string video_xmp(const PictureMetadata& metadata, RecordInXmp record) {
+  return checked(
+      xmp_packet(metadata.creator, record == RecordInXmp::yes ? record_text(metadata) : ""));
 }
 
 }  // namespace backlot

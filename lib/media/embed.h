@@ -23,4 +23,11 @@ struct WebpChunks {
 };
 WebpChunks webp_chunks(const PictureMetadata& metadata);
 
+// Tags that every video container takes: `title` (the prompt, if need be its beginning), `comment`
+// (the A1111 text) and `description` (the JSON record).
+std::vector<std::pair<std::string, std::string>> video_tags(const PictureMetadata& metadata);
+
+enum class RecordInXmp { no, yes };
+std::string video_xmp(const PictureMetadata& metadata, RecordInXmp record);
+
 }  // namespace backlot

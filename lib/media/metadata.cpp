@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "media/embedded.h"
 #include "media/exif.h"
+#include "media/video_metadata.h"
 #include "media/xmp.h"
 
 namespace backlot {
@@ -64,6 +65,18 @@ std::string find_a1111_text(const Embedded& embedded) {
   return decode_exif(embedded.exif).user_comment;
 }
 
+Json parse_embedded(const Embedded& embedded, const std::string& name) {
+  if (const auto record = find_record(embedded)) {
+    if (auto json = parse_record(*record)) return *json;
+    throw LoadError(name, "its backlot metadata is damaged",
+                    "give its prompt and settings on the command line");
+  }
+  const std::string text = find_a1111_text(embedded);
+  if (!text.empty()) return parse_a1111_parameters(text);
+  throw LoadError(name, "it carries no backlot metadata",
+                  "give one that backlot wrote without --no-metadata, or its settings as options");
+}
+
 }  // namespace
 
 Json without_folders(const Json& value) { return without_folders(value, ""); }
@@ -79,23 +92,18 @@ PictureMetadata describe_picture(const Json& item) {
 }
 
 Json read_backlot_metadata(const std::filesystem::path& path) {
+  std::error_code ignored;
+  // A sequence's frames all carry the same.
+  if (fs::is_directory(path, ignored)) return read_backlot_metadata(path / first_frame_name);
   const MappedFile file(path);
   const auto bytes = file.bytes();
-  return read_backlot_metadata({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                               path.string());
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (looks_like_video(text)) return parse_embedded(read_embedded_video(path), path.string());
+  return read_backlot_metadata(text, path.string());
 }
 
 Json read_backlot_metadata(std::string_view bytes, const std::string& name) {
-  const Embedded embedded = read_embedded(bytes, name);
-  if (const auto record = find_record(embedded)) {
-    if (auto json = parse_record(*record)) return *json;
-    throw LoadError(name, "the picture's backlot metadata is damaged",
-                    "give its prompt and settings on the command line");
-  }
-  const std::string text = find_a1111_text(embedded);
-  if (!text.empty()) return parse_a1111_parameters(text);
-  throw LoadError(name, "this picture carries no backlot metadata",
-                  "give one that backlot wrote without --no-metadata, or its settings as options");
+  return parse_embedded(read_embedded(bytes, name), name);
 }
 
 }  // namespace backlot

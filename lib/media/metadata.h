@@ -2,7 +2,9 @@
 //
 // PNG: text chunks `parameters` (the text of the AUTOMATIC1111 web UI) and `backlot` (JSON), and
 // XMP. JPEG and WebP: EXIF (UserComment holds the `parameters` text) and XMP, whose backlot:record
-// holds the JSON. The XMP of all three carries the IPTC mark for pictures made by a trained model.
+// holds the JSON. MP4, MOV, MKV and WebM: tags `comment` (the text) and `description` (JSON); GIF:
+// XMP with the JSON. The XMP of all but MKV and WebM, which have no place for it, carries the IPTC
+// mark for pictures made by a trained model.
 #pragma once
 
 #include <cstdint>
@@ -50,13 +52,14 @@ std::string a1111_parameters(const Json& item);
 // that have no counterpart here. Fields that the text lacks are absent.
 Json parse_a1111_parameters(std::string_view text);
 
-// What describe_picture said of the picture, from a PNG, JPEG or WebP file: an object with
-// `parameters`; or, from a picture of another program, parse_a1111_parameters of its text. It is
-// data of unknown origin: check it like any spec. Throws LoadError if the file is no such picture,
-// is damaged, or carries no metadata.
+// What describe_picture said of the picture, from a PNG, JPEG or WebP file, a video, a GIF or a
+// folder of PNGs: an object with `parameters`; or, from a file of another program,
+// parse_a1111_parameters of its text. It is data of unknown origin: check it like any spec. Throws
+// LoadError if the file is no such picture or video, is damaged, or carries no metadata;
+// EnvironmentError: a video, and no FFmpeg.
 Json read_backlot_metadata(const std::filesystem::path& path);
 
-// The same from memory; `name` is what errors call it.
+// The same of a picture in memory; `name` is what errors call it.
 Json read_backlot_metadata(std::string_view bytes, const std::string& name);
 
 }  // namespace backlot

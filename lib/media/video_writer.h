@@ -37,13 +37,14 @@ struct FrameRate {
   int64_t num = 16, den = 1;
 };
 
-// The nearest fraction with a denominator of at most 1001: 23.976 gives 24000/1001.
+// As a fraction: 23.976 gives 24000/1001, which is what people mean by it; anything else the
+// nearest with a denominator of at most 1000. 0/1 for what is no rate.
 FrameRate frame_rate(double frames_per_second);
 
 struct VideoSettings {
   VideoFormat format = VideoFormat::mp4;
-  // h264, h265, av1, vp9, ffv1 (lossless, mkv only); h264_nvenc, h265_nvenc, av1_nvenc on GPUs that
-  // have them. Empty: h264, in webm vp9. None for gif, webp and png-sequence.
+  // h264, h265, av1, vp9, ffv1 (lossless, mkv only); h264_nvenc, h265_nvenc on GPUs that have
+  // them. Empty: h264, in webm vp9. None for gif, webp and png-sequence.
   std::string codec;
   // 1 to 100, which means about the same with every codec: 75 is what the encoders take by
   // themselves, 90 hard to tell from the frames. webp: lossless at 100. gif: the share of 256
@@ -57,7 +58,7 @@ struct VideoSettings {
   // file beside the output. png-sequence takes its best compression.
   std::optional<uint64_t> max_bytes;
   FrameRate rate;
-  int bit_depth = 8;  // or 10, for h264, h265, av1, vp9 and nvenc's h265 and av1
+  int bit_depth = 8;  // or 10, for h264, h265, av1, vp9 and h265_nvenc
   // Video files: tags `title` (the prompt), `comment` (the A1111 text) and `description` (JSON). In
   // mp4, mov and gif also XMP; webp and the PNGs carry it as pictures do.
   PictureMetadata metadata;

@@ -9,18 +9,10 @@
 
 #include "base/error.h"
 #include "media/codecs.h"
+#include "media/webp_parts.h"
 
 namespace backlot {
 namespace {
-
-// A WebPPicture, freed at the end of a scope.
-struct Source {
-  WebPPicture picture;
-  Source() {
-    if (!WebPPictureInit(&picture)) throw std::bad_alloc();
-  }
-  ~Source() { WebPPictureFree(&picture); }
-};
 
 struct Sink {
   WebPMemoryWriter writer;
@@ -36,7 +28,19 @@ struct DeleteMux {
   throw ItemError("", fmt::format("cannot write a WebP: {}", reason), "use png");
 }
 
-WebPConfig config_for(int quality) {
+void set_chunk(WebPMux* mux, const char* fourcc, std::string_view bytes) {
+  if (bytes.empty()) return;
+  const WebPData data{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+  if (WebPMuxSetChunk(mux, fourcc, &data, 0) != WEBP_MUX_OK) throw_unwritten("metadata refused");
+}
+
+}  // namespace
+
+WebpSource::WebpSource() {
+  if (!WebPPictureInit(&picture)) throw std::bad_alloc();
+}
+
+WebPConfig webp_config(int quality) {
   WebPConfig config;
   if (!WebPConfigInit(&config)) throw std::bad_alloc();
   if (quality >= 100) {
@@ -48,20 +52,26 @@ WebPConfig config_for(int quality) {
   return config;
 }
 
-void set_chunk(WebPMux* mux, const char* fourcc, std::string_view bytes) {
-  if (bytes.empty()) return;
-  const WebPData data{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
-  if (WebPMuxSetChunk(mux, fourcc, &data, 0) != WEBP_MUX_OK) throw_unwritten("metadata refused");
+std::string with_webp_chunks(std::string file, std::string_view exif, std::string_view xmp) {
+  if (exif.empty() && xmp.empty()) return file;
+  const WebPData bytes{reinterpret_cast<const uint8_t*>(file.data()), file.size()};
+  const std::unique_ptr<WebPMux, DeleteMux> mux(WebPMuxCreate(&bytes, 0));
+  if (!mux) throw std::bad_alloc();
+  set_chunk(mux.get(), "EXIF", exif);
+  set_chunk(mux.get(), "XMP ", xmp);
+  WebPData whole{};
+  if (WebPMuxAssemble(mux.get(), &whole) != WEBP_MUX_OK) throw_unwritten("the parts do not fit");
+  std::string out(reinterpret_cast<const char*>(whole.bytes), whole.size);
+  WebPDataClear(&whole);
+  return out;
 }
-
-}  // namespace
 
 std::string encode_webp(const Picture& picture, int quality, std::string_view exif,
                         std::string_view xmp) {
   if (picture.width > WEBP_MAX_DIMENSION || picture.height > WEBP_MAX_DIMENSION)
     throw_unwritten(fmt::format("it holds at most {} pixels a side", WEBP_MAX_DIMENSION));
-  const WebPConfig config = config_for(quality);
-  Source source;
+  const WebPConfig config = webp_config(quality);
+  WebpSource source;
   source.picture.width = static_cast<int>(picture.width);
   source.picture.height = static_cast<int>(picture.height);
   source.picture.use_argb = config.lossless;
@@ -72,20 +82,8 @@ std::string encode_webp(const Picture& picture, int quality, std::string_view ex
   source.picture.custom_ptr = &pixels.writer;
   if (!WebPEncode(&config, &source.picture))
     throw_unwritten(fmt::format("libwebp's error {}", static_cast<int>(source.picture.error_code)));
-  if (exif.empty() && xmp.empty())
-    return {reinterpret_cast<const char*>(pixels.writer.mem), pixels.writer.size};
-
-  const std::unique_ptr<WebPMux, DeleteMux> mux(WebPMuxNew());
-  if (!mux) throw std::bad_alloc();
-  const WebPData image{pixels.writer.mem, pixels.writer.size};
-  if (WebPMuxSetImage(mux.get(), &image, 0) != WEBP_MUX_OK) throw_unwritten("pixels refused");
-  set_chunk(mux.get(), "EXIF", exif);
-  set_chunk(mux.get(), "XMP ", xmp);
-  WebPData whole{};
-  if (WebPMuxAssemble(mux.get(), &whole) != WEBP_MUX_OK) throw_unwritten("the parts do not fit");
-  std::string out(reinterpret_cast<const char*>(whole.bytes), whole.size);
-  WebPDataClear(&whole);
-  return out;
+  return with_webp_chunks(
+      std::string(reinterpret_cast<const char*>(pixels.writer.mem), pixels.writer.size), exif, xmp);
 }
 
 DecodedPicture decode_webp(std::string_view bytes, const std::string& name) {

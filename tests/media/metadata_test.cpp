@@ -190,7 +190,7 @@ TEST_P(EveryFormat, LeavesNothingBehindWhenSwitchedOff) {
     FAIL();
   } catch (const LoadError& error) {
     EXPECT_TRUE(std::string(error.what())
-                    .starts_with("plain.png: this picture carries no backlot metadata; "));
+                    .starts_with("plain.png: it carries no backlot metadata; "));
   }
 }
 
