@@ -75,6 +75,15 @@ class AutoencoderKLWan {
  private:
   struct Layers;
 
+  // Not clamped.
+  void decode_whole(const Tensor& z, const FrameSink& sink,
+                    const std::function<void()>& between) const;
+  void decode_tiled(const Tensor& z, const FrameSink& sink,
+                    const std::function<void()>& between) const;
+
+  // One value a latent channel: [1, Z, 1, 1, 1]
+  Tensor by_channel(const std::vector<double>& values, const Tensor& like) const;
+
   AutoencoderKLWanConfig config_;
   std::shared_ptr<const Layers> layers_;
 };

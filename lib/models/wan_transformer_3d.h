@@ -49,7 +49,7 @@ class WanTransformer3DModel {
   // latents: [B, in_channels, F, h, w], timestep: [B] of any dtype (0 to 1000) -> [B, out_channels,
   // F, h, w] in the network's dtype. F, h and w are multiples of patch_size. For guidance, put both
   // halves into one batch or call twice; the values differ by rounding.
-  // Throws InputError if a side has more patches than rope_max_seq_len.
+  // Throws ItemError if a side has more patches than rope_max_seq_len.
   Tensor operator()(const Tensor& latents, const Tensor& timestep,
                     const WanConditioning& conditioning) const;
 
