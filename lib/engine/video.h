@@ -61,12 +61,12 @@ struct VideoCheckpoints {
 };
 
 // Frames in their order. May throw, which ends the work and passes through.
-using FrameSink = std::function<void(Picture frame)>;
+using FrameTaker = std::function<void(Picture frame)>;
 
 struct VideoResult {
   int64_t frames = 0, width = 0, height = 0;  // as made
   int64_t resumed_from = 0;                   // steps that a checkpoint saved
-  StageSeconds seconds;                       // decode holds the sink's, too
+  StageSeconds seconds;                       // decode holds the taker's, too
   std::vector<std::string> warnings;
 };
 
@@ -79,8 +79,8 @@ class VideoPipeline {
   // Told to stop between steps it keeps a checkpoint first, if there is a way. Progress has stages
   // text_encode, denoise and decode, the last one in frames; previews hold the first, the middle
   // and the last frame side by side. Throws OutOfMemory, ItemError, Interrupted, and what the
-  // sink and the checkpoints throw.
-  virtual VideoResult generate(const VideoRequest& request, const FrameSink& sink,
+  // taker and the checkpoints throw.
+  virtual VideoResult generate(const VideoRequest& request, const FrameTaker& take_frame,
                                const VideoCheckpoints& checkpoints, Progress& progress) = 0;
 
   virtual std::string dtype() const = 0;  // of the transformer: "float32", "bfloat16", "float16"

@@ -116,7 +116,7 @@ WanPipeline::Texts WanPipeline::encode(const VideoRequest& request,
   return texts;
 }
 
-VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameSink& sink,
+VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameTaker& take_frame,
                                   const VideoCheckpoints& checkpoints, Progress& progress) {
   const c10::InferenceMode inference;
   VideoResult result;
@@ -138,7 +138,7 @@ VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameSink& si
     // The decoder's tensors are of other sizes than the denoiser's.
     if (meter_.idle() > most_idle_at_decoding) meter_.drop_idle();
     progress.stage("decode");
-    decode(request, latents, sink, progress, result);
+    decode(request, latents, take_frame, progress, result);
     const DeviceMark decoded(parts_.device);
     decoded.wait();
     result.seconds = {encoded.seconds_since(begun), denoised.seconds_since(encoded),
@@ -282,7 +282,8 @@ void WanPipeline::show_preview(const at::Tensor& original, Progress& progress) {
 
 // Frames of the chunk before are on their way while the next ones are decoded.
 void WanPipeline::decode(const VideoRequest& request, const at::Tensor& latents,
-                         const FrameSink& sink, Progress& progress, VideoResult& result) const {
+                         const FrameTaker& take_frame, Progress& progress,
+                         VideoResult& result) const {
   struct Chunk {
     PicturesInFlight pictures;
     DeviceMark there;
@@ -292,7 +293,7 @@ void WanPipeline::decode(const VideoRequest& request, const at::Tensor& latents,
     if (!coming) return;
     coming->there.wait();
     for (int64_t i = 0; i < coming->pictures.size(); ++i) {
-      sink(coming->pictures.take(i));
+      take_frame(coming->pictures.take(i));
       progress.step(++result.frames, request.frames);
     }
     coming.reset();

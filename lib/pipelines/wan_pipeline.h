@@ -37,7 +37,7 @@ class WanPipeline final : public VideoPipeline {
 
   explicit WanPipeline(WanParts parts);
 
-  VideoResult generate(const VideoRequest& request, const FrameSink& sink,
+  VideoResult generate(const VideoRequest& request, const FrameTaker& take_frame,
                        const VideoCheckpoints& checkpoints, Progress& progress) override;
   std::string dtype() const override;
   TextEncoderPlace text_encoder() const override { return parts_.text.place(); }
@@ -58,7 +58,7 @@ class WanPipeline final : public VideoPipeline {
   at::Tensor denoise(const VideoRequest& request, const Texts& texts,
                      const VideoCheckpoints& checkpoints, Progress& progress, VideoResult& result);
   void show_preview(const at::Tensor& original, Progress& progress);
-  void decode(const VideoRequest& request, const at::Tensor& latents, const FrameSink& sink,
+  void decode(const VideoRequest& request, const at::Tensor& latents, const FrameTaker& take_frame,
               Progress& progress, VideoResult& result) const;
   Json about(const VideoRequest& request) const;
 
