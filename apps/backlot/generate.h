@@ -61,6 +61,13 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 void print_plan(const PreparedRun& run, const GenerateOptions& options,
                 const std::vector<std::string>& workers);
 
+// Of a clip " x 81 frames at 16 fps", else nothing.
+std::string length_of(const Item& item);
+
+// Refuses what no clip of the run can be made with, before any is. Throws SpecError, UsageError,
+// LoadError.
+void check_clips(const PreparedRun& run, const GenerateOptions& options);
+
 MemoryWish memory_wish(const GenerateOptions& options);
 // Every spec is read and planned before the first one starts, so that a mistake in the last is
 // found at once. Throws UsageError, SpecError, LoadError.

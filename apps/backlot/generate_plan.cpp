@@ -2,18 +2,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <span>
 
 #include "base/text.h"
 #include "command.h"
 #include "fleet/batching.h"
-#include "fleet/clip_output.h"
 #include "fleet/devices.h"
 #include "generate.h"
 #include "log.h"
 #include "media/metadata.h"
 #include "media/picture_io.h"
+#include "media/video_writer.h"
 #include "model_store.h"
 #include "run/history.h"
 #include "spec/alternatives.h"
@@ -97,7 +96,9 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
   if (options.fields.contains("format")) return document;
   const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
   const std::string extension = fs::path(options.from).extension().string();
-  const std::string name = extension.empty() ? "" : extension.substr(1);
+  const std::string name = fs::is_directory(options.from) ? "png-sequence"
+                           : extension.empty()            ? ""
+                                                          : extension.substr(1);
   const auto kind = picture_kind(name);
   const auto clip = video_format(name);
   if (task == Task::text_to_video && clip &&
@@ -174,31 +175,6 @@ std::string shown(const Json& value) {
 int64_t done_before(const PreparedRun& run, const GenerateOptions& options,
                     const std::vector<const Item*>& items) {
   return options.fresh ? 0 : count_done(run.plan.run_folder, items);
-}
-
-// " x 81 frames at 16 fps" of a clip.
-std::string length_of(const Item& item) {
-  if (!makes_clip(item)) return "";
-  return fmt::format(" x {} frames at {} fps", item.parameters["frames"].get<int64_t>(),
-                     item.parameters["fps"].get<double>());
-}
-
-// What no clip can be made with, found before any is.
-void check_clips(const PreparedRun& run, const GenerateOptions& options) {
-  const auto fail = [&](std::string what, std::string mend) {
-    throw SpecError(run.document.sources.where(run.document.mark), std::move(what),
-                    std::move(mend));
-  };
-  std::set<double> rates;
-  for (const auto& item : run.plan.items) {
-    if (by_video_model(item) && options.quantize != "none")
-      throw UsageError("--quantize " + options.quantize, "is not available for video models",
-                       "leave it out");
-    if (makes_clip(item)) rates.insert(item.parameters["fps"].get<double>());
-  }
-  for (const double fps : rates)
-    if (const auto problem = find_problem(video_settings(run.plan.output, fps)))
-      fail(fmt::format("{}: {}", problem->field, problem->what), problem->mend);
 }
 
 void print_plan_json(const PreparedRun& run, const GenerateOptions& options, MemoryPlanner& planner,

@@ -229,6 +229,10 @@ TEST(Videos, RefuseWhatCantBeHad) {
       {{"--frames", "9", "--format", "jpeg"}, 2, "is for pictures"},
       {{"--frames", "9", "--clip-skip", "1"}, 2, "clip_skip"},
       {{"--frames", "9", "--set", "defaults.width=40"}, 2, "multiples of 16"},
+      {{"--frames", "9", "--scheduler", "euler"}, 2, "scheduler: \"euler\" does not go with"},
+      {{"--frames", "9", "--scheduler", "{\"_class_name\": \"EulerDiscreteScheduler\"}"},
+       2,
+       "does not sample flows"},
       {{"--frames", "9", "--task", "text-to-image"}, 2, "frames"}};
   for (const auto& [arguments, exit_code, says] : all) {
     const auto result = backlot(tiny(arguments), {.folder = work.path()});

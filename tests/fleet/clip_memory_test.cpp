@@ -73,7 +73,7 @@ TEST(ClipMemory, TheSmallModelFitsTwelveGigabytes) {
 
 TEST(ClipMemory, TheTextEncoderComesAndGoesWhereThereIsRoomForIt) {
   auto plans = planner(wan_1_3b());
-  const BatchPlan middle = plans.plan(clip(832, 480, 81), 1, device("cuda:0", 17 * GiB));
+  const BatchPlan middle = plans.plan(clip(832, 480, 81), 1, device("cuda:0", 20 * GiB));
   EXPECT_TRUE(middle.fits && middle.text_encoders_out && !middle.text_encoder_on_host);
   const BatchPlan large = plans.plan(clip(832, 480, 81), 1, device("cuda:0", 24 * GiB));
   EXPECT_TRUE(large.fits && !large.text_encoders_out);
