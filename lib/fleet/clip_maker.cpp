@@ -72,8 +72,6 @@ VideoPipeline& ClipMaker::load(const Item& item) {
   if (has_model_of(item)) return place_.loaded.held_video();
   place_.loaded.drop();
   const BatchPlan plan = place_.planner.plan(item, 1, place_.memory_now());
-  for (const auto& warning : plan.warnings) place_.progress.warning(warning);
-  if (plan.vae_tiling && !video_request(item).vae_tiling) tiled_.insert(batch_key(item));
   try {
     return load_as(item, plan.precision, place_of(plan));
   } catch (const OutOfMemory&) {
@@ -85,7 +83,22 @@ VideoPipeline& ClipMaker::load(const Item& item) {
 
 void ClipMaker::make(const Item& item) {
   Steps steps;
+  follow_plan(item, steps);
   while (!made(item, steps)) ++steps.tries;
+}
+
+// What is loaded may have been so for smaller clips.
+void ClipMaker::follow_plan(const Item& item, Steps& steps) {
+  VideoPipeline& pipeline = load(item);
+  const BatchPlan plan = place_.planner.plan_batch(item, 1, place_.memory_now(), manner_now(item));
+  const std::string batches = batch_key(item);
+  if (told_.insert(batches).second)
+    for (const auto& warning : plan.warnings) place_.progress.warning(warning);
+  if (plan.text_encoders_out && pipeline.move_text_encoder(place_of(plan)))
+    place_.progress.detail("the text encoder is there only while prompts are encoded");
+  if (plan.vae_tiling && !video_request(item).vae_tiling) tiled_.insert(batches);
+  if (plan.precision == Precision::bfloat16 && place_.options.precision == Precision::float32)
+    steps.taken.push_back("made in bfloat16 for want of memory");
 }
 
 // False: it is to be tried again, as `steps` now say.

@@ -61,6 +61,7 @@ class ClipMaker {
   VideoPipeline& load(const Item& item);
   VideoPipeline& load_as(const Item& item, Precision precision, TextEncoderPlace text_encoder);
   Manner manner_now(const Item& item) const;
+  void follow_plan(const Item& item, Steps& steps);
   bool made(const Item& item, Steps& steps);
   void render(const Item& item, const Steps& steps, Attempt& attempt);
   VideoCheckpoints checkpoints(const Item& item);
@@ -76,6 +77,7 @@ class ClipMaker {
   PictureSink picture_;
   std::set<std::string> lowered_;  // by pipeline key: those in lower precision than wished
   std::set<std::string> tiled_;    // by batch key: those that want tiles
+  std::set<std::string> told_;     // by batch key: whose plan's warnings were given
   Stopwatch since_checkpoint_;
 };
 
