@@ -12,9 +12,9 @@ int64_t integer(const Json& config, const char* key, int64_t otherwise) {
 
 int64_t parameters(const ModelFolder& model, const char* component,
                    const std::optional<std::string>& variant) {
+  const Checkpoint checkpoint = model.checkpoint(component, variant);
   int64_t count = 0;
-  for (const auto& [name, view] : model.checkpoint(component, variant).tensors())
-    count += view.elements();
+  for (const auto& [name, view] : checkpoint.tensors()) count += view.elements();
   return count;
 }
 
