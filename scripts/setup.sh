@@ -26,13 +26,14 @@ did=0
 # Needed to build and test. A tool of the same name from elsewhere will do: PACKAGE or PACKAGE:COMMAND.
 required=(
   g++:g++ cmake:cmake ninja-build:ninja make:make git:git pkg-config:pkg-config python3:python3
+  libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswscale-dev
   libcli11-dev libfmt-dev libgtest-dev libhiredis-dev libjpeg62-turbo-dev libpcre2-dev libpng-dev
   librapidcheck-dev libssl-dev libutf8proc-dev libwebp-dev libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
   unzip:unzip
 )
 # Wanted by some of the Makefile's targets, or to get LibTorch; their absence stops nothing here.
 useful=(
-  ccache:ccache clang-format:clang-format clang-tidy:clang-tidy gcovr:gcovr patchelf:patchelf
+  ccache:ccache clang-format:clang-format clang-tidy:clang-tidy ffmpeg:ffprobe gcovr:gcovr patchelf:patchelf
   python3-pip python3-venv redis-server:redis-server
   # For tests alone, which are left out where these are missing: a Slurm on this machine, and YAML.
   munge:munged python3-yaml slurm-wlm:slurmctld

@@ -14,7 +14,7 @@ namespace backlot {
 struct BenchOptions {
   std::vector<std::string> suites, filters;
   std::string model, variant, synthetic;
-  std::string device = "auto", dtypes = "auto", batch_sizes, sizes, steps;
+  std::string quantize = "auto", device = "auto", dtypes = "auto", batch_sizes, sizes, steps;
   std::optional<double> guidance_scale, threshold;
   int threads = 0, repeats = 0, warm_up = 1;
   std::string output, report, trace, baseline;

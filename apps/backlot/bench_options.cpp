@@ -17,12 +17,15 @@
 #include "fleet/devices.h"
 #include "generate.h"
 #include "model_store.h"
+#include "weights/language_configs.h"
+#include "weights/language_folder.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
 namespace {
 
-constexpr std::array<std::string_view, 4> suite_names = {"image", "load", "kernels", "fleet"};
+constexpr std::array<std::string_view, 5> suite_names = {"image", "language", "load", "kernels",
+                                                         "fleet"};
 constexpr double usual_threshold = 0.1;
 constexpr uint64_t max_result_bytes = uint64_t{256} << 20;
 
@@ -91,9 +94,28 @@ std::vector<std::string> dtypes_of(const std::string& text) {
   return dtypes;
 }
 
-std::string synthetic_of(const std::string& name) {
+// Every architecture that --synthetic knows, for some suite.
+std::vector<std::string> known_architectures() {
+  auto known = synthetic_architectures();
+  for (auto& name : published_language_models())
+    if (std::ranges::find(known, name) == known.end()) known.push_back(std::move(name));
+  return known;
+}
+
+bool has_kernels(const std::string& synthetic) {
   const auto known = synthetic_architectures();
-  if (std::ranges::find(known, name) != known.end() || synthetic_pipeline(name)) return name;
+  return std::ranges::find(known, synthetic) != known.end() || synthetic_pipeline(synthetic);
+}
+
+// A name, or the folder of a language model, of which only its config is read.
+bool is_synthetic_language(const std::string& name) {
+  if (published_decoder_config(name)) return true;
+  return !synthetic_pipeline(name) && fs::exists(fs::path(name) / "config.json");
+}
+
+std::string synthetic_of(const std::string& name) {
+  const auto known = known_architectures();
+  if (has_kernels(name) || is_synthetic_language(name)) return name;
   const std::vector<std::string_view> views(known.begin(), known.end());
   const std::string meant = nearest(name, views);
   throw UsageError("--synthetic " + name, "no such architecture",
@@ -101,36 +123,76 @@ std::string synthetic_of(const std::string& name) {
                                  : fmt::format("did you mean {}?", meant));
 }
 
+// Why a suite cannot measure what is asked for, and what to do instead; nothing if it can.
+std::optional<UsageError> unable(const std::string& suite, const BenchOptions& options) {
+  const std::string& synthetic = options.synthetic;
+  const bool named_language =
+      synthetic.empty() ? !options.model.empty() && is_language_model(find_model(options.model))
+                        : is_synthetic_language(synthetic);
+  if (suite == "language") {
+    if ((synthetic.empty() && options.model.empty()) || named_language) return std::nullopt;
+    return UsageError(synthetic.empty() ? "--model " + options.model : "--synthetic " + synthetic,
+                      "is no language model, which suite language measures",
+                      "give one, or another suite");
+  }
+  if (synthetic.empty()) {
+    if (!named_language) return std::nullopt;
+    return UsageError("--model " + options.model,
+                      fmt::format("is a language model, which suite {} cannot measure", suite),
+                      "measure it with 'backlot bench language'");
+  }
+  if (suite == "load" || suite == "fleet")
+    return UsageError("--synthetic",
+                      fmt::format("weights made in memory have no files for suite {}", suite),
+                      "give --model DIR instead");
+  if (suite == "image" && !synthetic_pipeline(synthetic))
+    return UsageError(
+        "--synthetic " + synthetic,
+        "this version has no pipeline for it, so suite image cannot run",
+        has_kernels(synthetic)
+            ? fmt::format("measure its kernels: 'backlot bench kernels --synthetic {}'", synthetic)
+            : fmt::format("measure its passes: 'backlot bench language --synthetic {}'",
+                          synthetic));
+  if (suite == "kernels" && !has_kernels(synthetic))
+    return UsageError(
+        "--synthetic " + synthetic, "has no list of kernels",
+        fmt::format("measure its passes: 'backlot bench language --synthetic {}'", synthetic));
+  return std::nullopt;
+}
+
 std::vector<std::string> suites_of(const BenchOptions& options) {
   for (const auto& suite : options.suites)
     if (std::ranges::find(suite_names, suite) == suite_names.end()) {
       const std::string meant = nearest(suite, suite_names);
       throw UsageError(suite, "no such suite",
-                       meant.empty() ? "give image, load, kernels or fleet"
+                       meant.empty() ? "give image, language, load, kernels or fleet"
                                      : fmt::format("did you mean {}?", meant));
     }
-  const bool in_memory = !options.synthetic.empty();
-  const bool images = !in_memory || synthetic_pipeline(options.synthetic);
   std::vector<std::string> suites;
-  for (const std::string suite : {"image", "load", "kernels", "fleet"}) {
+  for (const auto& name : suite_names) {
+    const std::string suite(name);
     const bool asked = std::ranges::find(options.suites, suite) != options.suites.end();
     if (!asked && !options.suites.empty()) continue;
-    const bool from_disk = suite == "load" || suite == "fleet";
-    if (asked && from_disk && in_memory)
-      throw UsageError("--synthetic",
-                       fmt::format("weights made in memory have no files for suite {}", suite),
-                       "give --model DIR instead");
-    if (asked && suite == "image" && !images)
-      throw UsageError("--synthetic " + options.synthetic,
-                       "this version has no pipeline for it, so suite image cannot run",
-                       fmt::format("measure its kernels: 'backlot bench kernels --synthetic {}'",
-                                   options.synthetic));
-    if ((from_disk && in_memory) || (suite == "image" && !images)) continue;
+    const auto why_not = unable(suite, options);
+    if (asked && why_not) throw *why_not;
+    if (why_not) continue;
+    // Without `make setup` there is no bundled language model, and the other suites need none.
+    const bool bundled = suite == "language" && options.model.empty() && options.synthetic.empty();
+    if (bundled && !asked && !shipped_file("models/smollm2")) continue;
     suites.push_back(suite);
   }
   return suites;
 }
 
+// A model as it stands in the names of cases.
+std::string shown_name(fs::path model) {
+  if (model.filename().empty()) model = model.parent_path();
+  return model.extension() == ".safetensors" || model.extension() == ".gguf"
+             ? model.stem().string()
+             : model.filename().string();
+}
+
+// Of the suites that make pictures.
 fs::path model_of(const BenchOptions& options) {
   if (!options.model.empty()) return find_model(options.model);
   if (const auto shipped = shipped_file("models/pocket-xl")) return *shipped;
@@ -138,8 +200,32 @@ fs::path model_of(const BenchOptions& options) {
                   "give --model DIR, or --synthetic NAME");
 }
 
+fs::path language_model_of(const BenchOptions& options) {
+  if (!options.model.empty()) return find_model(options.model);
+  if (const auto shipped = shipped_file("models/smollm2")) return *shipped;
+  throw LoadError("models/smollm2", "the bundled language model is not in this installation",
+                  "run 'make setup', which fetches it, or give --model or --synthetic");
+}
+
+// Options that would have no say in any of the suites.
+void check_language_options(const BenchOptions& options, const std::vector<std::string>& suites) {
+  const bool language = std::ranges::find(suites, "language") != suites.end();
+  const auto refuse = [](const char* option, const char* why) {
+    throw UsageError(option, why, "leave it out");
+  };
+  if (!language && options.quantize != "auto") refuse("--quantize", "is for suite language");
+  if (suites != std::vector<std::string>{"language"}) return;
+  if (!options.sizes.empty()) refuse("--size", "has no say in suite language");
+  if (!options.steps.empty()) refuse("--steps", "has no say in suite language");
+  if (options.guidance_scale) refuse("--guidance-scale", "has no say in suite language");
+  if (!options.variant.empty()) refuse("--variant", "has no say in suite language");
+}
+
 Defaults defaults_for(const BenchRequest& request) {
   const bool gpu = request.device.starts_with("cuda");
+  // Only suites that make pictures look at these.
+  if (request.suites == std::vector<std::string>{"language"})
+    return {.steps = {1}, .batch_sizes = {1}};
   if (!request.synthetic || fs::exists(*request.synthetic)) {
     const ModelFolder model =
         ModelFolder::open(request.synthetic ? fs::path(*request.synthetic) : request.model);
@@ -162,22 +248,26 @@ Defaults defaults_for(const BenchRequest& request) {
 
 void declare_bench_options(CLI::App& app, BenchOptions& options) {
   offer_values(*app.add_option("suites", options.suites,
-                               "image, load, kernels, fleet (default: all that can)"),
+                               "image, language, load, kernels, fleet (default: all that can)"),
                suite_names);
-  app.add_option("--model", options.model, "a model's folder (default: the bundled pocket-xl)");
+  app.add_option("--model", options.model,
+                 "a model's folder (default: the bundled pocket-xl and smollm2)");
   app.add_option("--variant", options.variant, "fp16 picks *.fp16.safetensors");
   app.add_option("--synthetic", options.synthetic,
                  "full size with random weights: " +
-                     fmt::format("{}", fmt::join(synthetic_architectures(), ", ")))
+                     fmt::format("{}", fmt::join(known_architectures(), ", ")))
       ->excludes("--model")
       ->excludes("--variant");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto (a GPU if there is one)");
   offer_values(
       *app.add_option("--dtype", options.dtypes, "a list of float32, bfloat16, float16, auto"),
       precision_names);
+  app.add_option("--quantize", options.quantize,
+                 "a language model's weights: int8 or int4 on the CPU, none, or auto")
+      ->check(CLI::IsMember({"auto", "none", "int8", "int4"}));
   app.add_option("--threads", options.threads, "CPU threads (else all that may be used)")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--batch-size", options.batch_sizes, "a list: pictures made together");
+  app.add_option("--batch-size", options.batch_sizes, "a list: pictures or texts made together");
   app.add_option("--size", options.sizes, "a list of WIDTHxHEIGHT");
   app.add_option("--steps", options.steps, "a list: denoising steps");
   app.add_option("--guidance-scale", options.guidance_scale, "at most 1: no guidance")
@@ -214,11 +304,18 @@ BenchRequest bench_request(const BenchOptions& options) {
   request.dtypes = dtypes_of(options.dtypes);
   request.filters = options.filters;
   if (!options.variant.empty()) request.variant = options.variant;
-  if (!request.synthetic) request.model = fs::absolute(model_of(options)).lexically_normal();
-  fs::path named = request.synthetic ? fs::path(*request.synthetic) : request.model;
-  if (named.filename().empty()) named = named.parent_path();
-  request.model_name =
-      named.extension() == ".safetensors" ? named.stem().string() : named.filename().string();
+  const bool language = std::ranges::find(request.suites, "language") != request.suites.end();
+  const bool only_language = language && request.suites.size() == 1;
+  check_language_options(options, request.suites);
+  request.quantize = options.quantize;
+  if (!request.synthetic && !only_language)
+    request.model = fs::absolute(model_of(options)).lexically_normal();
+  if (!request.synthetic && language)
+    request.language_model = fs::absolute(language_model_of(options)).lexically_normal();
+  request.language_name = shown_name(request.synthetic.value_or(request.language_model.string()));
+  request.model_name = only_language
+                           ? request.language_name
+                           : shown_name(request.synthetic.value_or(request.model.string()));
 
   // The lists first: a slip in one of them is found before a model's folder is looked at.
   if (!options.sizes.empty()) request.sizes = sizes_of(options.sizes);
@@ -228,10 +325,13 @@ BenchRequest bench_request(const BenchOptions& options) {
   if (!request.batch_sizes.empty()) request.worker_batch_size = request.batch_sizes.front();
   request.kernel_batch_sizes =
       request.batch_sizes.empty() ? std::vector<int64_t>{1} : request.batch_sizes;
+  request.language_batch_sizes =
+      request.batch_sizes.empty() ? std::vector<int64_t>{1, 64} : request.batch_sizes;
   const Defaults defaults = defaults_for(request);
   if (request.sizes.empty()) request.sizes = {defaults.size};
   if (request.steps.empty()) request.steps = defaults.steps;
-  if (request.batch_sizes.empty()) request.batch_sizes = defaults.batch_sizes;
+  if (request.batch_sizes.empty())
+    request.batch_sizes = only_language ? request.language_batch_sizes : defaults.batch_sizes;
   request.guidance_scale = options.guidance_scale.value_or(defaults.guidance_scale);
   if (!std::isfinite(request.guidance_scale))
     throw UsageError("--guidance-scale", "is not a number", "give one such as 5");
@@ -243,6 +343,8 @@ Json describe(const BenchRequest& request) {
   for (const auto& size : request.sizes) sizes.push_back(size_name(size));
   return {{"suites", request.suites},
           {"model", request.synthetic ? Json() : Json(request.model_name)},
+          {"language_model", request.language_model.empty() ? Json() : Json(request.language_name)},
+          {"quantize", request.quantize},
           {"synthetic", request.synthetic ? Json(request.model_name) : Json()},
           {"device", request.device},
           {"dtype", request.dtypes},

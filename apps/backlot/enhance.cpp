@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <random>
 
 #include "base/error.h"
@@ -32,9 +34,14 @@ void declare_sampling_options(CLI::App& app, EnhanceOptions& options) {
   number("--top-p", "top_p", "only the likeliest tokens that make up this probability");
   number("--min-p", "min_p", "only tokens at least this times as likely as the likeliest");
   number("--repetition-penalty", "repetition_penalty", "above 1: fewer words that were there");
+  number("--retries", "retries", "further tries after a text that is refused");
   app.add_option("--seed", options.seed, "of the first text; later ones count on (else drawn)")
-      ->check([](const std::string& text) {  // which would be taken for 2^64 less it
-        return text.starts_with('-') ? "is less than 0: " + text : std::string();
+      ->check([](const std::string& text) {  // what is beyond would be taken for something else
+        uint64_t seed = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+        return error == std::errc() && end == text.data() + text.size()
+                   ? std::string()
+                   : "is no whole number from 0 to 2^64-1: " + text;
       })
       ->group(text_group);
   app.add_option("--stop", options.stop, "a text ends before this; may be given several times")
@@ -68,12 +75,70 @@ void declare_own_options(CLI::App& app, EnhanceOptions& options) {
   app.add_option("--quantize", options.packing,
                  "int8 or int4 weights on the CPU, none, or auto (as the file has them)")
       ->check(CLI::IsMember({"auto", "none", "int8", "int4"}));
+  const char* runs = "Runs: specs, or prompts with -o";
+  app.add_option("-o,--output", options.run.output, "the run folder that texts go into")
+      ->group(runs)
+      ->check([](const std::string& text) {
+        return text.empty() ? std::string("is empty; name the run folder") : std::string();
+      });
+  app.add_option("--set", options.run.sets, "override a value of the spec: path=value")
+      ->group(runs);
+  app.add_option("--quota", options.run.quota, "stop before the run folder's outputs take more")
+      ->group(runs);
+  app.add_option("--min-free", options.run.min_free,
+                 "stop before less than this is free on the disk")
+      ->group(runs);
+  app.add_flag("--dry-run", options.run.dry_run, "say what would be made")->group(runs);
+  app.add_flag("--fresh", options.run.fresh, "start over: remove what an earlier run made")
+      ->group(runs);
+  declare_cache_options(app, options.run.cache, "--cache-dir");
   app.add_flag("--json", options.run.json, "print results as JSON, one object a line");
   app.add_option("--progress", options.run.progress, "auto, bar, plain, json or off")
       ->check(CLI::IsMember({"auto", "bar", "plain", "json", "off"}));
   app.add_flag("-q,--quiet", options.run.quiet, "errors only");
   app.add_flag("-v,--verbose", options.run.verbose, "more detail");
   app.add_flag("--log-json", options.run.log_json, "messages as JSON, one object a line");
+}
+
+bool into_runs(const EnhanceOptions& options) {
+  return names_specs(options) || !options.run.output.empty();
+}
+
+void refuse(const char* option, bool given, const char* why, const char* mend) {
+  if (given) throw UsageError(option, why, mend);
+}
+
+// Options that would have no say.
+void check_run_form(const EnhanceOptions& options) {
+  if (names_specs(options)) {
+    const char* why = "goes with the form without a spec, and a spec is given";
+    const char* mend = "use --set, e.g. --set defaults.temperature=0.5";
+    refuse("--style", !options.style.empty(), why, mend);
+    refuse("--model", !options.model.empty(), why, mend);
+    refuse("--prompt", !options.run.prompts.empty(), why, mend);
+    refuse("-", std::ranges::count(options.run.specs, "-") > 0, why, mend);
+    refuse("--variants", options.variants > 1, why, mend);
+    refuse("--seed", options.seed.has_value(), why, mend);
+    refuse("--stop", !options.stop.empty(), why, mend);
+    for (const auto& [field, text] : options.sampling) {
+      std::string option = "--" + field;
+      std::ranges::replace(option, '_', '-');
+      refuse(option.c_str(), true, why, mend);
+    }
+  }
+  if (into_runs(options)) {
+    refuse("--stream", options.stream, "does not go with a run folder", "leave one of them out");
+    refuse("--ignore-eos", options.ignore_eos, "does not go with a run folder",
+           "leave one of them out");
+    return check_run_options(options.run);
+  }
+  const char* mend = "give a spec, or name a run folder with -o";
+  refuse("--set", !options.run.sets.empty(), "is for runs", mend);
+  refuse("--quota", !options.run.quota.empty(), "is for runs", mend);
+  refuse("--min-free", !options.run.min_free.empty(), "is for runs", mend);
+  refuse("--dry-run", options.run.dry_run, "is for runs", mend);
+  refuse("--fresh", options.run.fresh, "is for runs", mend);
+  refuse("--cache-dir", !options.run.cache.folder.empty(), "is for runs", mend);
 }
 
 void check(const EnhanceOptions& options) {
@@ -89,15 +154,18 @@ void check(const EnhanceOptions& options) {
   if (!chats && !prompts)
     throw UsageError("enhance", "there is no prompt",
                      "give --prompt 'a red apple', or - for a prompt a line on standard input");
-  for (const auto& spec : options.run.specs)
-    if (spec != "-")
-      throw UsageError(spec, "enhance does not read specs yet",
-                       "give --prompt, or a spec with an enhance stage to 'backlot generate'");
+  if (chats && into_runs(options))
+    throw UsageError("--output", "does not go with chats that are answered on standard output",
+                     "write a spec with `task: enhance` and `messages:`");
+  check_run_form(options);
   if (chats && !options.style.empty())
     throw UsageError("--style", "has no say in chats that are answered as they are",
                      "leave it out, or give --prompt");
   if (options.run.dtype != "auto" && (options.packing == "int8" || options.packing == "int4"))
     throw UsageError("--dtype", "has no say in weights that --quantize packs", "give one of them");
+  if (chats && options.sampling.contains("retries"))
+    throw UsageError("--retries", "has no say in chats that are answered as they are",
+                     "leave it out, or give --prompt");
   if (options.stream && options.run.json)
     throw UsageError("--stream", "does not go with --json, which prints whole results",
                      "give one of them");
@@ -115,9 +183,10 @@ uint64_t drawn_seed() {
 ExitCode enhance(EnhanceOptions options, StopSignal& stop) {
   configure_log(options.run);
   check(options);
-  if (!options.seed) options.seed = drawn_seed();
   check_device(options.run.device);
   EngineOnDemand engine({choose_device(options.run.device), options.run.threads, ""});
+  if (into_runs(options)) return enhance_runs(options, engine, stop);
+  if (!options.seed) options.seed = drawn_seed();
   LanguageSession session({.model = language_model_path(options.model),
                            .precision = precision_of(options.run.dtype),
                            .packing = *weight_packing_named(options.packing),
@@ -135,16 +204,22 @@ ExitCode enhance(EnhanceOptions options, StopSignal& stop) {
 
 }  // namespace
 
+bool names_specs(const EnhanceOptions& options) {
+  return std::ranges::any_of(options.run.specs, [](const auto& word) { return word != "-"; });
+}
+
 std::optional<double> sampling_number(const EnhanceOptions& options, const std::string& field) {
   const auto found = options.sampling.find(field);
   if (found == options.sampling.end()) return std::nullopt;
   const std::string& text = found->second;
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const bool whole = field == "max_tokens" || field == "top_k";
+  const bool whole = field == "max_tokens" || field == "top_k" || field == "retries";
   std::string option = "--" + field;
   std::replace(option.begin(), option.end(), '_', '-');
-  if (error != std::errc() || end != text.data() + text.size() || !(number >= 0) || number > 1e9 ||
+  if (error == std::errc() && end == text.data() + text.size() && (number < 0 || number > 1e9))
+    throw UsageError(option + " " + text, "is out of range", "give 0 or more, at most 1e9");
+  if (error != std::errc() || end != text.data() + text.size() || std::isnan(number) ||
       (whole && number != static_cast<double>(static_cast<int64_t>(number))))
     throw UsageError(option + " " + text, whole ? "is no whole number" : "is no number",
                      whole ? "give 0 or more" : "give a number, 0 or more");

@@ -68,6 +68,21 @@ std::string for_terminal(std::string_view text);
 // One line of JSON in which control characters are escaped, DEL and C1 as well.
 std::string json_line(const Json& json);
 
+struct PromptLine {
+  std::string text;
+  std::string where;  // for messages
+};
+
+// --prompt in their order, then a line each of standard input where `-` stands for it. Throws
+// UsageError: there are none, or one is empty.
+std::vector<PromptLine> read_prompts(const EnhanceOptions& options);
+
+// Whether specs are given, and not only - for standard input.
+bool names_specs(const EnhanceOptions& options);
+
+// Specs of the task enhance, and prompts with -o: texts in run folders.
+ExitCode enhance_runs(const EnhanceOptions& options, EngineOnDemand& engine, StopSignal& stop);
+
 // Short prompts in a style: --prompt and -.
 ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session);
 

@@ -17,34 +17,6 @@ namespace {
 
 constexpr const char* default_style = "image-fast";
 
-struct Prompt {
-  std::string text;
-  std::string where;  // for messages
-};
-
-// --prompt in their order, then a line each of standard input where `-` stands for it.
-std::vector<Prompt> read_prompts(const EnhanceOptions& options) {
-  std::vector<Prompt> prompts;
-  for (const auto& text : options.run.prompts)
-    prompts.push_back({text, fmt::format("--prompt {}", prompts.size() + 1)});
-  for (const auto& word : options.run.specs) {
-    if (word != "-") continue;
-    size_t number = 0;
-    for (std::string line; std::getline(std::cin, line);) {
-      ++number;
-      if (!trim(line).empty())
-        prompts.push_back({std::string(trim(line)), fmt::format("standard input:{}", number)});
-    }
-  }
-  for (const auto& [text, where] : prompts) {
-    if (trim(text).empty())
-      throw UsageError(where, "is empty", "say in a word what to show: --prompt 'a red apple'");
-    if (!is_utf8(text)) throw UsageError(where, "is no UTF-8", "write it as UTF-8");
-  }
-  if (prompts.empty()) throw UsageError("standard input", "has no prompts", "give one a line");
-  return prompts;
-}
-
 Style style_of(const EnhanceOptions& options) {
   Sources sources;
   const uint32_t source = sources.add("--style");
@@ -60,6 +32,8 @@ Style style_of(const EnhanceOptions& options) {
   set("top_p", style.sampling.top_p);
   set("min_p", style.sampling.min_p);
   set("repetition_penalty", style.sampling.repetition_penalty);
+  set("retries", style.retries);
+  style.sampling.stop = options.stop;
   if (options.variants > 1 && style.sampling.temperature == 0)
     throw UsageError("--variants", "can't differ at a temperature of 0",
                      "leave out --temperature 0, or ask for one text");
@@ -105,6 +79,30 @@ Json result_json(const Wanted& wanted, const EnhancedText& made) {
 
 }  // namespace
 
+std::vector<PromptLine> read_prompts(const EnhanceOptions& options) {
+  std::vector<PromptLine> prompts;
+  for (const auto& text : options.run.prompts)
+    prompts.push_back({text, fmt::format("--prompt {}", prompts.size() + 1)});
+  for (const auto& word : options.run.specs) {
+    if (word != "-") continue;
+    size_t number = 0;
+    for (std::string line; std::getline(std::cin, line);) {
+      ++number;
+      if (!trim(line).empty())
+        prompts.push_back({std::string(trim(line)), fmt::format("standard input:{}", number)});
+    }
+  }
+  for (const auto& [text, where] : prompts) {
+    if (trim(text).empty())
+      throw UsageError(where, "is empty", "say in a word what to show: --prompt 'a red apple'");
+    if (!is_utf8(text)) throw UsageError(where, "is no UTF-8", "write it as UTF-8");
+    if (text.find('\0') != std::string::npos)
+      throw UsageError(where, "holds a NUL character", "remove it");
+  }
+  if (prompts.empty()) throw UsageError("standard input", "has no prompts", "give one a line");
+  return prompts;
+}
+
 ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session) {
   const Style style = style_of(options);
   const auto wanted = wanted_texts(options, style);
@@ -115,7 +113,7 @@ ExitCode enhance_prompts(const EnhanceOptions& options, LanguageSession& session
   std::vector<EnhanceRequest> requests;
   for (const auto& each : wanted) requests.push_back(each.request);
   SessionTextMaker maker(session);
-  maker.end_texts(options.stop, options.ignore_eos);
+  maker.ignore_eos(options.ignore_eos);
   if (options.stream) maker.listen([](std::string_view text) { print_now(for_terminal(text)); });
   Enhancer enhancer(maker);
   LinesInOrder printer;

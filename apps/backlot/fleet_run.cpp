@@ -194,6 +194,7 @@ ExitCode fleet_run(const CLI::App& app, FleetRunOptions options, StopSignal& sto
     throw UsageError("fleet-run", "no spec is given",
                      "name a job spec; 'backlot generate' makes single prompts");
   std::vector<PreparedRun> runs = prepare_runs(options);
+  insist_on_pictures(runs);
   if (options.engine == "redis") return run_fleet_over_redis(runs, options, options.redis, stop);
   if (options.dry_run && options.engine == "local") {
     const auto devices = fit_devices(options);

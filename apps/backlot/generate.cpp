@@ -224,6 +224,7 @@ ExitCode generate(const GenerateOptions& options, StopSignal& stop) {
   configure_log(options);
   check_options(options);
   std::vector<PreparedRun> runs = prepare_runs(options);
+  insist_on_pictures(runs);
   if (options.dry_run) {
     for (const auto& run : runs) print_plan(run, options, {choose_device(options.device)});
     return ExitCode::done;

@@ -56,6 +56,9 @@ struct PreparedRun {
 
 PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options);
 
+// Items of the run whose outputs are there.
+int64_t count_done(const PreparedRun& run);
+
 // What would be made, with its memory: for --dry-run.
 // `workers`: the device of each process that will make items.
 void print_plan(const PreparedRun& run, const GenerateOptions& options,
@@ -72,6 +75,9 @@ MemoryWish memory_wish(const GenerateOptions& options);
 // Every spec is read and planned before the first one starts, so that a mistake in the last is
 // found at once. Throws UsageError, SpecError, LoadError.
 std::vector<PreparedRun> prepare_runs(const GenerateOptions& options);
+
+// Throws UsageError for runs of texts, which are another command's.
+void insist_on_pictures(const std::vector<PreparedRun>& runs);
 
 // The options that generate and fleet-run share, and what is wrong with their values (UsageError).
 void declare_run_options(CLI::App& app, GenerateOptions& options);

@@ -251,6 +251,12 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
   return documents;
 }
 
+int64_t count_done(const PreparedRun& run) {
+  std::vector<const Item*> items;
+  for (const auto& item : run.plan.items) items.push_back(&item);
+  return count_done(run.plan.run_folder, items);
+}
+
 PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
   PreparedRun run{.document = std::move(document)};
   const fs::path folder = options.output.empty()

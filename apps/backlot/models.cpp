@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "command.h"
 #include "fleet/memory_plan.h"
+#include "language/session.h"
 #include "model_store.h"
 #include "schedulers/names.h"
 #include "text/clip_tokenizer.h"
@@ -156,7 +157,6 @@ ExitCode list(const ModelsOptions& options) {
 
 // What a pipeline reads besides configs and weights: vocabularies, and the scheduler's options.
 void check_companions(ModelSummary& model) {
-  if (!model.pipeline_class.starts_with("StableDiffusionXL")) return;
   const auto check = [&](const auto& read) {
     try {
       read();
@@ -164,6 +164,12 @@ void check_companions(ModelSummary& model) {
       model.problems.push_back(error.what());
     }
   };
+  if (model.language && model.problems.empty())
+    check([&] {
+      const auto tokenizer = open_tokenizer(LanguageFolder::open(model.path));
+      tokenizer.render_chat(Json::array({Json{{"role", "user"}, {"content", "Hello"}}}));
+    });
+  if (!model.pipeline_class.starts_with("StableDiffusionXL")) return;
   const ModelFolder folder = ModelFolder::open(model.path);
   for (const char* tokenizer : {"tokenizer", "tokenizer_2"})
     check([&] { ClipTokenizer::load(folder.tokenizer_folder(tokenizer)); });
@@ -184,7 +190,7 @@ ExitCode show(const ModelsOptions& options) {
   } else {
     print_result(options.path +
                  (model.language
-                      ? ": files, config and tensors are sound"
+                      ? ": files, config, tensors, tokenizer and chat template are sound"
                       : ": files, configs, vocabularies and scheduler are sound (tensor names "
                         "and shapes are checked when it is loaded)"));
   }

@@ -116,6 +116,14 @@ std::vector<PreparedRun> prepare_runs(const GenerateOptions& options) {
   return runs;
 }
 
+void insist_on_pictures(const std::vector<PreparedRun>& runs) {
+  for (const auto& run : runs)
+    if (run.plan.task == Task::enhance)
+      throw UsageError(run.spec.empty() ? "the task enhance" : run.spec,
+                       "makes texts, not pictures",
+                       fmt::format("run 'backlot enhance {}'", run.spec));
+}
+
 void conduct_in_turn(std::vector<PreparedRun>& runs, const GenerateOptions& options,
                      const std::function<void(PreparedRun& run)>& conduct) {
   for (size_t i = 0; i < runs.size(); ++i) try {

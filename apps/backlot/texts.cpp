@@ -59,27 +59,37 @@ std::vector<std::string> texts_command(const PreparedRun& run, const GenerateOpt
 
 }  // namespace
 
+std::string text_packing_name(WeightPacking packing) {
+  return packing == WeightPacking::int8 ? "int8" : packing == WeightPacking::int4 ? "int4" : "none";
+}
+
 TextTotals make_run_texts(PreparedRun& run, RunFolder& folder, const GenerateOptions& options,
                           const std::function<Engine&()>& engine, ResultCache* cache,
-                          const StopSignal& stop) {
+                          const StopSignal& stop, const TextMaking& making) {
   if (run.plan.texts.empty()) return {};
   const auto load = [&](const fs::path& model) -> std::unique_ptr<TextMaker> {
     log_info(fmt::format("enhancing prompts with {}", model.filename().string()));
     return std::make_unique<OwnedTextMaker>(
         LanguageSessionOptions{.model = model,
                                .precision = precision_of(options.dtype),
+                               .packing = making.packing,
+                               .max_sequences = making.max_sequences,
                                .stop_requested = [&stop] { return stop.requested(); }},
         engine);
   };
   TextStageOptions how;
   how.cache = cache;
-  how.how = made_with(choose_device(options.device), options.dtype, "none");
-  how.told = [](const TextRecord& record) {
-    if (!record.note.empty())
-      log_warning(fmt::format("'{}': {}", record.prompt.substr(0, 60), record.note));
-    else
-      log_detail(fmt::format("'{}': {}", record.prompt.substr(0, 60), record.text));
-  };
+  how.how =
+      made_with(choose_device(options.device), options.dtype, text_packing_name(making.packing));
+  how.failed = making.failed;
+  how.told = making.told;
+  if (!how.told)
+    how.told = [](const TextRecord& record, bool) {
+      if (!record.note.empty())
+        log_warning(fmt::format("'{}': {}", record.prompt.substr(0, 60), record.note));
+      else
+        log_detail(fmt::format("'{}': {}", record.prompt.substr(0, 60), record.text));
+    };
   const Stopwatch watch;
   const TextTotals totals = make_texts(run.plan, folder, load, how);
   tell(totals, std::ssize(run.plan.texts), watch.seconds());

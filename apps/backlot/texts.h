@@ -12,12 +12,24 @@
 
 namespace backlot {
 
+// How a command makes texts, where it is not as generate does.
+struct TextMaking {
+  WeightPacking packing = WeightPacking::automatic;
+  int64_t max_sequences = 64;  // together, at most
+  // As in TextStageOptions; texts are logged if nobody is told.
+  std::function<void(const TextRecord&, bool cached)> told = {};
+  std::function<void(const PlannedText&, const std::string& error)> failed = {};
+};
+
+// What a manifest says of weights packed so: "none" where they are as their files have them.
+std::string text_packing_name(WeightPacking packing);
+
 // Makes the texts that the folder's pending items want and don't have yet, and gives them to the
 // items. The language model is in memory only meanwhile. Throws what its loading throws, and
 // Interrupted.
 TextTotals make_run_texts(PreparedRun& run, RunFolder& folder, const GenerateOptions& options,
                           const std::function<Engine&()>& engine, ResultCache* cache,
-                          const StopSignal& stop);
+                          const StopSignal& stop, const TextMaking& making = {});
 
 // Gives the items of a run the texts that its folder has. Throws UsageError if one is missing.
 void take_run_texts(PreparedRun& run, RunFolder& folder, const GenerateOptions& options);

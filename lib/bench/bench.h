@@ -22,7 +22,12 @@ struct BenchRequest {
   std::optional<std::string> variant;
   std::optional<std::string> synthetic;
   std::string model_name;  // as it stands in the names of cases
-  std::string device;      // cpu, cuda:N
+  // Of suite language, where it is not `synthetic`.
+  fs::path language_model;
+  std::string language_name;
+  std::string quantize = "auto";              // as weight_packing_named() knows it
+  std::vector<int64_t> language_batch_sizes;  // texts that are written together
+  std::string device;                         // cpu, cuda:N
   int threads = 1;
   std::vector<std::string> dtypes;  // "auto", "float32", …
   std::vector<int64_t> batch_sizes, steps;
@@ -90,5 +95,6 @@ void run_image_suite(Bench& bench);
 void run_load_suite(Bench& bench);
 void run_kernel_suite(Bench& bench);
 void run_fleet_suite(Bench& bench);
+void run_language_suite(Bench& bench);
 
 }  // namespace backlot

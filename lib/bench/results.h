@@ -15,7 +15,7 @@ namespace backlot {
 // One thing that was measured. Always in seconds, and less is better, so that any two runs of it
 // can be compared.
 struct BenchCase {
-  std::string suite;     // image, load, kernels, fleet
+  std::string suite;     // image, language, load, kernels, fleet
   std::string name;      // "image/pocket-xl/cpu/auto/128x128/steps-20/guidance-5/batch-4"
   std::string measures;  // what a second is of: "a picture", "a call", …
   Json parameters = Json::object();  // what was asked, and what the engine chose

@@ -61,6 +61,26 @@ Table image_table(const std::vector<const BenchCase*>& cases) {
   return table;
 }
 
+Table language_table(const std::vector<const BenchCase*>& cases) {
+  Table table{.title = "language: a model's passes in this process",
+              .head = {"case", "dtype", "a token", "least–most", "tokens/s", "weights", "GB/s"},
+              .words = 2};
+  for (const auto* each : cases) {
+    if (!each->error.empty()) {
+      table.rows.push_back(failed_row(short_name(*each), *each, table.head.size()));
+      continue;
+    }
+    const Summary summary = each->summary();
+    const double rate = each->figure("weight_bytes_per_second");
+    table.rows.push_back({short_name(*each), each->parameters.value("dtype", ""),
+                          human_seconds(summary.median), spread(summary),
+                          three_digits(each->figure("tokens_per_second")),
+                          human_bytes(each->parameters.value("weight_bytes", uint64_t{0})),
+                          rate > 0 ? three_digits(rate / 1e9) : "–"});
+  }
+  return table;
+}
+
 Table load_table(const std::vector<const BenchCase*>& cases) {
   Table table{.title = "load: from a cold start",
               .head = {"case", "median", "least–most", "GB/s", "start", "load", "picture"}};
@@ -211,6 +231,7 @@ std::vector<Table> suite_tables(const BenchResults& results, const std::string& 
     if (each.suite == suite) cases.push_back(&each);
   if (cases.empty()) return {};
   if (suite == "image") return {image_table(cases)};
+  if (suite == "language") return {language_table(cases)};
   if (suite == "load") return {load_table(cases)};
   if (suite == "fleet") return {fleet_table(cases)};
   return kernel_tables(results, cases);

@@ -1,6 +1,7 @@
 // Whether what a language model wrote can stand for a prompt, and the mending of small defects.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -12,9 +13,9 @@ namespace backlot {
 // How many tokens a text encoder makes of a text, its marks included.
 using TokenCounter = std::function<int64_t(std::string_view)>;
 
-// Loads the shipped tokenizer for CLIP, and estimates for UMT5. Throws LoadError if the tokenizer
-// is not there.
-TokenCounter token_counter(TextEncoder encoder);
+// Loads CLIP's tokenizer, that of the folder or, if none is named, the shipped one; estimates for
+// UMT5. Throws LoadError if the tokenizer is not there or damaged.
+TokenCounter token_counter(TextEncoder encoder, const std::filesystem::path& tokenizer = {});
 
 struct Verdict {
   std::string text;    // one paragraph, ready for use; "" if refused

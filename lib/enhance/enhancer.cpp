@@ -51,9 +51,10 @@ void Enhancer::avoid(const std::string& prompt, const Style& style, const std::s
   texts_[key_of(prompt, style)].insert(text);
 }
 
-const TokenCounter& Enhancer::counter(TextEncoder encoder) {
-  auto& counter = counters_[encoder];
-  if (!counter) counter = token_counter(encoder);
+const TokenCounter& Enhancer::counter(const EnhanceRequest& request) {
+  const TextEncoder encoder = request.style->limits.encoder;
+  auto& counter = counters_[{encoder, request.tokenizer}];
+  if (!counter) counter = token_counter(encoder, request.tokenizer);
   return counter;
 }
 
@@ -67,7 +68,7 @@ std::vector<EnhancedText> Enhancer::enhance(
             .open = {},
             .again = {}};
   for (size_t i = 0; i < requests.size(); ++i) {
-    counter(requests[i].style->limits.encoder);  // what is missing is found before any work
+    counter(requests[i]);  // what is missing is found before any work
     if (trim(requests[i].prompt).empty())
       work.fall_back(i, "the prompt is empty");
     else
@@ -101,7 +102,7 @@ void Enhancer::settle(Work& work, size_t request, uint64_t seed, MadeText made) 
     return work.fall_back(request, "the prompt is kept: " + made.error, std::move(result));
   const bool cut_off = made.finish_reason == "length";
   const TextLimits& limits = asked.style->limits;
-  Verdict verdict = check_text(made.text, asked.prompt, limits, counter(limits.encoder), cut_off);
+  Verdict verdict = check_text(made.text, asked.prompt, limits, counter(asked), cut_off);
   result.text = verdict.text;
   if (verdict.good()) {
     if (texts_[key_of(asked.prompt, *asked.style)].insert(verdict.text).second)

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "enhance/check.h"
@@ -21,6 +23,8 @@ struct EnhanceRequest {
   TextSampling sampling;
   int64_t retries = 3;
   uint64_t seed = 0;  // of the first try
+  // What counts the tokens of a style for CLIP: a tokenizer's folder; empty: the shipped one.
+  std::filesystem::path tokenizer = {};
 };
 
 struct EnhancedText {
@@ -60,10 +64,10 @@ class Enhancer {
  private:
   struct Work;
   void settle(Work& work, size_t request, uint64_t seed, MadeText made);
-  const TokenCounter& counter(TextEncoder encoder);
+  const TokenCounter& counter(const EnhanceRequest& request);
 
   TextMaker& maker_;
-  std::map<TextEncoder, TokenCounter> counters_;
+  std::map<std::pair<TextEncoder, std::filesystem::path>, TokenCounter> counters_;
   std::map<std::string, std::set<std::string>> texts_;  // by prompt and style
 };
 

@@ -79,15 +79,16 @@ int64_t estimate_umt5(std::string_view text) {
 
 }  // namespace
 
-TokenCounter token_counter(TextEncoder encoder) {
+TokenCounter token_counter(TextEncoder encoder, const std::filesystem::path& tokenizer) {
   if (encoder == TextEncoder::umt5) return estimate_umt5;
-  const auto folder = shipped_file("models/clip-tokenizer");
+  const auto folder =
+      tokenizer.empty() ? shipped_file("models/clip-tokenizer") : std::optional(tokenizer);
   if (!folder)
     throw LoadError("models/clip-tokenizer", "the tokenizer that counts CLIP's tokens is not there",
                     "install backlot whole");
   constexpr int64_t marks = 2;  // bos and eos
-  return [tokenizer = ClipTokenizer::load(*folder)](std::string_view text) {
-    return std::ssize(tokenizer.encode(text)) + marks;
+  return [clip = ClipTokenizer::load(*folder)](std::string_view text) {
+    return std::ssize(clip.encode(text)) + marks;
   };
 }
 

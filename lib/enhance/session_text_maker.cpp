@@ -54,8 +54,8 @@ void SessionTextMaker::make(std::span<const TextRequest> requests,
     }
     request.sampling = sampling_for(requests[i]);
     request.max_tokens = requests[i].sampling.max_tokens;
-    request.stop_strings = stop_strings_;
     request.ignore_eos = ignore_eos_;
+    request.stop_strings = requests[i].sampling.stop;
     if (heard_) request.on_text = heard_;
     asked.push_back(std::move(request));
     places.push_back(i);

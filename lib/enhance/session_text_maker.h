@@ -19,18 +19,14 @@ class SessionTextMaker final : public TextMaker {
   // Hears texts as they grow, of any request; for one at a time.
   void listen(std::function<void(std::string_view)> heard) { heard_ = std::move(heard); }
 
-  // Texts end before one of these as well, and at an end token unless it is to be ignored.
-  void end_texts(std::vector<std::string> stop_strings, bool ignore_eos) {
-    stop_strings_ = std::move(stop_strings);
-    ignore_eos_ = ignore_eos;
-  }
+  // Whether texts go on behind an end token, to their limit.
+  void ignore_eos(bool ignored) { ignore_eos_ = ignored; }
 
   void make(std::span<const TextRequest> requests,
             const std::function<void(size_t request, MadeText)>& made) override;
 
  private:
   LanguageSession& session_;
-  std::vector<std::string> stop_strings_;
   bool ignore_eos_ = false;
   std::function<void(std::string_view)> heard_;
 };

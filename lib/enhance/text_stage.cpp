@@ -30,13 +30,26 @@ TextRecord record_of(const PlannedText& planned, const EnhancedText& made) {
   return record;
 }
 
-std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_view version) {
-  return sha256_hex(canonical_json({{"schema", 1},
-                                    {"text", text.id},
-                                    {"device", how.device},
-                                    {"dtype", how.dtype},
-                                    {"quantization", how.quantization},
-                                    {"backlot", version}}));
+// `tokenizer` is the folder of what counts the text's tokens; empty: the shipped one.
+std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_view version,
+                      const fs::path& tokenizer) {
+  Json of = {{"schema", 1},
+             {"text", text.id},
+             {"device", how.device},
+             {"dtype", how.dtype},
+             {"quantization", how.quantization},
+             {"backlot", version}};
+  if (!tokenizer.empty()) of["tokenizer"] = sha256_hex(read_file(tokenizer / "merges.txt"));
+  return sha256_hex(canonical_json(of));
+}
+
+// The first text encoder's tokenizer of a picture model, folder or single file; "" if it brings
+// none, and then it is encoded with the shipped one.
+fs::path tokenizer_of(const fs::path& model) {
+  std::error_code unreadable;
+  const fs::path own =
+      (fs::is_directory(model, unreadable) ? model : model.parent_path()) / "tokenizer";
+  return fs::exists(own / "merges.txt", unreadable) ? own : fs::path();
 }
 
 // One call of make_texts().
@@ -46,6 +59,13 @@ class Stage {
       : plan_(plan), folder_(folder), options_(options) {
     totals_.found = std::ranges::count_if(
         plan.texts, [&](const PlannedText& text) { return folder.text(text.id).has_value(); });
+    std::map<fs::path, fs::path> tokenizers;
+    for (const Item& item : plan.items)
+      if (!item.text_id.empty()) {
+        const auto [known, added] = tokenizers.try_emplace(item.model);
+        if (added) known->second = tokenizer_of(item.model);
+        tokenizers_.emplace(item.text_id, known->second);
+      }
   }
 
   // What is neither in the folder nor in the cache, by the model that is to make it.
@@ -61,39 +81,85 @@ class Stage {
   }
 
   void make(const std::vector<const PlannedText*>& texts, TextMaker& maker) {
-    Enhancer enhancer(maker);
-    for (const auto& text : plan_.texts)
-      if (const auto known = folder_.text(text.id))
-        enhancer.avoid(text.prompt, *text.style, known->text);
-    std::vector<EnhanceRequest> requests;
+    std::vector<const PlannedText*> chats, prompts;
     for (const PlannedText* text : texts)
-      requests.push_back(
-          {text->prompt, text->style.get(), text->sampling, text->retries, text->seed});
-    enhancer.enhance(requests, [&](size_t request, const EnhancedText& made) {
-      const TextRecord record = record_of(*texts[request], made);
-      put_into_cache(*texts[request], record);
-      ++totals_.made;
-      totals_.fell_back += record.fell_back;
-      keep(record);
-    });
+      (text->messages.is_null() ? prompts : chats).push_back(text);
+    if (!chats.empty()) answer(chats, maker);
+    if (!prompts.empty()) enhance(prompts, maker);
   }
 
   TextTotals totals() const { return totals_; }
 
  private:
-  void keep(const TextRecord& record) {
+  // As they are: nothing is said of what an answer should be like.
+  void answer(const std::vector<const PlannedText*>& chats, TextMaker& maker) {
+    std::vector<TextRequest> requests;
+    for (const PlannedText* chat : chats)
+      requests.push_back({chat->messages, chat->seed, chat->sampling});
+    maker.make(requests, [&](size_t request, MadeText made) {
+      const PlannedText& chat = *chats[request];
+      if (!made.error.empty()) {
+        if (options_.failed) options_.failed(chat, made.error);
+        return;
+      }
+      EnhancedText text;
+      text.text = std::move(made.text);
+      text.tries = 1;
+      text.seed = chat.seed;
+      text.finish_reason = std::move(made.finish_reason);
+      text.prompt_tokens = made.prompt_tokens;
+      text.tokens = made.tokens;
+      keep_made(chat, text);
+    });
+  }
+
+  void enhance(const std::vector<const PlannedText*>& texts, TextMaker& maker) {
+    Enhancer enhancer(maker);
+    for (const auto& text : plan_.texts)
+      if (const auto known = text.style ? folder_.text(text.id) : std::nullopt)
+        enhancer.avoid(text.prompt, *text.style, known->text);
+    std::vector<EnhanceRequest> requests;
+    for (const PlannedText* text : texts)
+      requests.push_back({text->prompt, text->style.get(), text->sampling, text->retries,
+                          text->seed, tokenizer_for(*text)});
+    enhancer.enhance(requests, [&](size_t request, const EnhancedText& made) {
+      // Where the text is all that is wanted, a prompt that the model can't read is no text.
+      if (options_.failed && made.fell_back && made.finish_reason.empty())
+        return options_.failed(*texts[request], made.note);
+      keep_made(*texts[request], made);
+    });
+  }
+
+  fs::path tokenizer_for(const PlannedText& text) const {
+    const auto found = tokenizers_.find(text.id);
+    return found == tokenizers_.end() ? fs::path() : found->second;
+  }
+
+  std::string key_in_cache(const PlannedText& text) const {
+    return cache_key(text, options_.how, options_.cache->version(), tokenizer_for(text));
+  }
+
+  void keep_made(const PlannedText& text, const EnhancedText& made) {
+    const TextRecord record = record_of(text, made);
+    put_into_cache(text, record);
+    ++totals_.made;
+    totals_.fell_back += record.fell_back;
+    keep(record, false);
+  }
+
+  void keep(const TextRecord& record, bool cached) {
     folder_.record_text(record);
-    if (options_.told) options_.told(record);
+    if (options_.told) options_.told(record, cached);
   }
 
   bool take_cached(const PlannedText& text) {
     if (!options_.cache) return false;
-    const auto hit = options_.cache->get(cache_key(text, options_.how, options_.cache->version()));
+    const auto hit = options_.cache->get(key_in_cache(text));
     if (!hit) return false;
     const auto record = text_from_json(Json::parse(hit->bytes, nullptr, false));
     if (!record || record->id != text.id) return false;
     ++totals_.cached;
-    keep(*record);
+    keep(*record, true);
     return true;
   }
 
@@ -106,12 +172,13 @@ class Stage {
     output.attempt.device = options_.how.device;
     output.attempt.dtype = options_.how.dtype;
     output.attempt.quantization = options_.how.quantization;
-    options_.cache->put(cache_key(text, options_.how, options_.cache->version()), output);
+    options_.cache->put(key_in_cache(text), output);
   }
 
   const Plan& plan_;
   RunFolder& folder_;
   const TextStageOptions& options_;
+  std::map<std::string, fs::path, std::less<>> tokenizers_;  // by the texts' ids
   TextTotals totals_;
 };
 

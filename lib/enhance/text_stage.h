@@ -18,9 +18,13 @@ namespace backlot {
 using LoadTextMaker = std::function<std::unique_ptr<TextMaker>(const std::filesystem::path& model)>;
 
 struct TextStageOptions {
-  ResultCache* cache = nullptr;                   // texts are taken from it and put into it
-  MadeWith how;                                   // the language model's, for the cache
-  std::function<void(const TextRecord&)> told{};  // called after each text that is made or cached
+  ResultCache* cache = nullptr;  // texts are taken from it and put into it
+  MadeWith how;                  // the language model's, for the cache
+  // Called after each text that is made, or was taken from the cache.
+  std::function<void(const TextRecord&, bool cached)> told{};
+  // Called for a chat or a prompt that can't be answered, whatever the seed (beyond the context,
+  // say). If nobody is, such a prompt is kept.
+  std::function<void(const PlannedText&, const std::string& error)> failed{};
 };
 
 struct TextTotals {

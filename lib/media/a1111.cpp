@@ -216,6 +216,9 @@ Json parameters_from(std::vector<Setting>& settings) {
     out.erase("guidance_scale");
   move_number<double>(settings, "Denoising strength", out, "strength");
 
+  move_number<uint32_t>(settings, "Frames", out, "frames");
+  move_number<double>(settings, "FPS", out, "fps");
+
   const std::string size = take(settings, "Size");
   const size_t cross = std::min(size.find('x'), size.size());
   const auto width = number<uint32_t>(std::string_view(size).substr(0, cross));
@@ -261,6 +264,8 @@ std::string a1111_parameters(const Json& item) {
   if (parameters.contains("width") && parameters.contains("height"))
     settings.add("Size", fmt::format("{}x{}", value_text(parameters["width"]),
                                      value_text(parameters["height"])));
+  settings.add("Frames", parameters, "frames");
+  settings.add("FPS", parameters, "fps");
   settings.add("Model hash", text_of(model, "fingerprint").substr(0, 10));
   settings.add("Model", model_name(model));
   settings.add("Denoising strength", parameters, "strength");

@@ -248,6 +248,9 @@ StreamSettings stream_settings(const VideoSettings& settings, int64_t width, int
   const bool mp4 = settings.format == VideoFormat::mp4 || settings.format == VideoFormat::mov;
   // What lets a browser begin to play before it has the whole file.
   if (mp4) out.muxer_options = {{"movflags", "+faststart"}};
+  // QuickTime's older tags have no place for `description`.
+  if (settings.format == VideoFormat::mov)
+    out.muxer_options = {{"movflags", "+faststart+use_metadata_tags"}};
   if (!mp4) out.muxer_options = {{"cues_to_front", "1"}};
   // The one of H.265's two tags that Apple's players take.
   if (mp4 && (codec == "h265" || codec == "h265_nvenc")) out.codec_tag = "hvc1";

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "media/picture_io.h"
 #include "media/video_library.h"
+#include "media/video_metadata.h"
 
 namespace backlot {
 
@@ -11,7 +12,10 @@ struct VideoReader::State {
 };
 
 VideoReader::VideoReader(const std::filesystem::path& path)
-    : state_(new State{video_library().open_source(path, max_picture_side, max_picture_pixels)}) {}
+    : state_(new State{video_library().open_source(path, max_picture_side, max_picture_pixels)}) {
+  // FFmpeg takes the end of a GIF that was cut for its end.
+  if (facts().container == "gif") read_embedded_video(path);
+}
 
 VideoReader::~VideoReader() = default;
 

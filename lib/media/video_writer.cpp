@@ -112,6 +112,9 @@ std::unique_ptr<FrameSource> VideoWriter::State::open_store() const {
 }
 
 Candidate VideoWriter::State::encode_again(int level) const {
+  // What nobody has written to for long is taken for abandoned.
+  std::error_code ignored;
+  fs::last_write_time(store->path(), fs::file_time_type::clock::now(), ignored);
   Candidate out{temporary(TemporaryOutput::Kind::file)};
   if (settings.format == VideoFormat::gif) {
     GifSettings gif;

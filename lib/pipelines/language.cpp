@@ -176,7 +176,7 @@ std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& o
   const int64_t positions = std::min(config.max_position_embeddings, wished);
   const int64_t blocks = (wished + block_tokens - 1) / block_tokens;
   std::unique_ptr<LanguageModel> model;
-  in_our_words(options.model.string(), [&] {
+  in_our_words(options.synthetic.value_or(options.model.string()), [&] {
     const auto packing = weights.choose_packing(options, device);
     if (packing == WeightPacking::none) {
       model = std::make_unique<TensorLanguageModel>(

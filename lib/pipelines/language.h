@@ -12,7 +12,7 @@ namespace backlot {
 
 // Reads the model onto the device. Throws LoadError: not a Qwen2 or Llama model, or weights that
 // don't agree with their config; OutOfMemory; EnvironmentError: a quantization that the device
-// can't have.
+// can't have; UsageError: no such synthetic model.
 std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,
                                                    at::Device device, Progress& progress);
 

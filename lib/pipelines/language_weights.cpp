@@ -8,12 +8,15 @@
 
 #include "base/error.h"
 #include "models/quantize_groups.h"
+#include "weights/language_configs.h"
+#include "weights/random_weights.h"
 
 namespace backlot {
 namespace {
 
 constexpr int64_t rows_at_once = 256;
 constexpr int own_group = 32;  // of weights that are packed on loading
+constexpr const char* random_place = "model";
 
 // All tensors as float32 or bfloat16 in memory, one after the other as they are asked for.
 at::Tensor unpacked(const LanguageTensor& tensor, at::ScalarType dtype) {
@@ -61,6 +64,13 @@ PackableMatrix made_codes(const LanguageTensor& tensor, int bits) {
           }};
 }
 
+// What embeds and what chooses tokens suffers most from few bits.
+int own_bits(const std::string& name, WeightPacking packing) {
+  const bool narrow = packing == WeightPacking::int4 && name != "lm_head.weight" &&
+                      name != "model.embed_tokens.weight";
+  return narrow ? 4 : 8;
+}
+
 class FolderWeights final : public PackableWeights {
  public:
   FolderWeights(std::shared_ptr<const LanguageFolder> folder, WeightPacking packing)
@@ -70,10 +80,7 @@ class FolderWeights final : public PackableWeights {
     const auto& tensor = folder_->tensor(name);
     if (packing_ == WeightPacking::automatic && is_quantized(tensor.type))
       return stored_codes(tensor);
-    // What embeds and what chooses tokens suffers most from few bits.
-    const bool narrow = packing_ == WeightPacking::int4 && name != "lm_head.weight" &&
-                        name != "model.embed_tokens.weight";
-    return made_codes(tensor, narrow ? 4 : 8);
+    return made_codes(tensor, own_bits(name, packing_));
   }
 
   std::vector<float> vector(const std::string& name, int64_t count) const override {
@@ -87,49 +94,86 @@ class FolderWeights final : public PackableWeights {
   WeightPacking packing_;
 };
 
+class SyntheticWeights final : public PackableWeights {
+ public:
+  explicit SyntheticWeights(WeightPacking packing) : packing_(packing) {}
+
+  PackableMatrix matrix(const std::string& name, int64_t rows, int64_t in) const override {
+    const int bits = own_bits(name, packing_);
+    const auto wide = random_.make(name, {rows, in}, at::kFloat);
+    return {
+        rows, in, bits, own_group,
+        [wide, in, bits](int64_t begin, int64_t end, uint8_t* codes, float* scales, float* mins) {
+          quantize_groups(wide.const_data_ptr<float>() + begin * in, end - begin, in, bits,
+                          own_group, codes, scales, mins);
+        }};
+  }
+
+  std::vector<float> vector(const std::string& name, int64_t count) const override {
+    const auto wide = random_.make(name, {count}, at::kFloat);
+    return {wide.const_data_ptr<float>(), wide.const_data_ptr<float>() + count};
+  }
+
+ private:
+  RandomWeights random_{random_place};
+  WeightPacking packing_;
+};
+
 }  // namespace
 
 LanguageWeights LanguageWeights::open(const LanguageModelOptions& options) {
   LanguageWeights weights;
-  weights.folder_ = std::make_shared<const LanguageFolder>(LanguageFolder::open(options.model));
-  weights.config_ = weights.folder_->config();
+  if (options.synthetic) {
+    weights.config_ = synthetic_decoder_config(*options.synthetic);
+  } else {
+    weights.folder_ = std::make_shared<const LanguageFolder>(LanguageFolder::open(options.model));
+    weights.config_ = weights.folder_->config();
+  }
+  weights.tensors_ = decoder_tensors(weights.config_);
   return weights;
 }
 
 uint64_t LanguageWeights::parameters() const {
   uint64_t sum = 0;
-  for (const auto& [name, tensor] : folder_->tensors())
-    sum += static_cast<uint64_t>(tensor.rows() * tensor.columns());
+  for (const auto& tensor : tensors_)
+    sum += static_cast<uint64_t>(c10::multiply_integers(tensor.shape));
   return sum;
+}
+
+bool LanguageWeights::is_packed() const {
+  return folder_ && std::ranges::any_of(folder_->tensors(), [](const auto& each) {
+           return is_quantized(each.second.type);
+         });
 }
 
 WeightPacking LanguageWeights::choose_packing(const LanguageModelOptions& options,
                                               at::Device device) const {
-  const bool packed_file = std::ranges::any_of(
-      folder_->tensors(), [](const auto& each) { return is_quantized(each.second.type); });
-  const auto apart = std::ranges::find_if(folder_->tensors(), [](const auto& each) {
-    const LanguageTensor& tensor = each.second;
-    return tensor.shape.size() == 2 && !is_quantized(tensor.type) &&
-           tensor.columns() % own_group != 0;
+  const auto apart = std::ranges::find_if(tensors_, [&](const NamedShape& tensor) {
+    return tensor.shape.size() == 2 && tensor.shape.back() % own_group != 0 &&
+           !(folder_ && is_quantized(folder_->tensor(tensor.name).type));
   });
-  const bool divided = apart == folder_->tensors().end();
+  const bool divided = apart == tensors_.end();
   WeightPacking packing = options.packing;
   if (packing == WeightPacking::automatic &&
-      (!packed_file || !divided || options.precision != Precision::automatic || !device.is_cpu()))
+      (!is_packed() || !divided || options.precision != Precision::automatic || !device.is_cpu()))
     packing = WeightPacking::none;
   if (packing == WeightPacking::none) return packing;
   if (!device.is_cpu())
     throw EnvironmentError(fmt::format("--quantize {}", packed_name(packing)),
                            "works on the CPU only", "leave it out, or give --device cpu");
   if (!divided)
-    throw LoadError(options.model.string(),
+    throw LoadError(options.synthetic.value_or(options.model.string()),
                     fmt::format("{} has rows of {} numbers, which groups of {} don't divide",
-                                apart->first, apart->second.columns(), own_group),
+                                apart->name, apart->shape.back(), own_group),
                     "give --quantize none");
   return packing;
 }
 
 CausalLM LanguageWeights::bind(at::ScalarType dtype, at::Device device, int64_t positions) const {
+  if (!folder_) {
+    Binding binding(RandomWeights(random_place), dtype, device);
+    return CausalLM(binding.root(), config_, positions);
+  }
   if (!folder_->is_gguf()) {
     Binding binding(Checkpoint::open(folder_->path(), "model"), dtype, device);
     return CausalLM(binding.root(), config_, positions);
@@ -141,6 +185,7 @@ CausalLM LanguageWeights::bind(at::ScalarType dtype, at::Device device, int64_t 
 }
 
 std::unique_ptr<PackableWeights> LanguageWeights::packable(WeightPacking packing) const {
+  if (!folder_) return std::make_unique<SyntheticWeights>(packing);
   return std::make_unique<FolderWeights>(folder_, packing);
 }
 

@@ -3,17 +3,19 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/language_model.h"
 #include "models/causal_lm.h"
 #include "models/packed_decoder.h"
+#include "weights/decoder_tensors.h"
 #include "weights/language_folder.h"
 
 namespace backlot {
 
 class LanguageWeights {
  public:
-  // Throws LoadError.
+  // Throws LoadError; UsageError: no such synthetic model.
   static LanguageWeights open(const LanguageModelOptions& options);
 
   const DecoderConfig& config() const { return config_; }
@@ -33,8 +35,11 @@ class LanguageWeights {
   std::string packed_name(WeightPacking packing) const;
 
  private:
+  bool is_packed() const;
+
   DecoderConfig config_;
-  std::shared_ptr<const LanguageFolder> folder_;
+  std::vector<NamedShape> tensors_;
+  std::shared_ptr<const LanguageFolder> folder_;  // null: random weights
 };
 
 }  // namespace backlot

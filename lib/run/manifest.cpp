@@ -67,7 +67,7 @@ void add_text(Json& out, const Item& item, const TextRecords& texts) {
   if (item.text_id.empty()) return;
   const auto found = texts.find(item.text_id);
   const bool made = found != texts.end();
-  out["prompt"] = item.parameters.at("prompt");
+  out["prompt"] = prompt_of(item.parameters);
   out["enhanced_prompt"] = made ? Json(found->second.text) : Json();
   out["enhancement"] = made ? enhancement_json(found->second) : Json();
 }
@@ -83,8 +83,8 @@ Json item_json(const Item& item, const Record& record, const std::string& finger
           {"output", item.output},
           {"sha256", done ? Json(record.file.sha256) : Json()},
           {"bytes", done ? Json(record.file.bytes) : Json()},
-          {"width", done ? Json(record.width) : Json()},
-          {"height", done ? Json(record.height) : Json()},
+          {"width", done && record.width > 0 ? Json(record.width) : Json()},
+          {"height", done && record.height > 0 ? Json(record.height) : Json()},
           {"parameters", item.parameters},
           {"model", {{"path", name_of(item.model)}, {"fingerprint", text_or_null(fingerprint)}}},
           {"device", text_or_null(attempt.device)},

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "run/posters.h"
 #include "run/rooted_folder.h"
 #include "run/stored_run.h"
 
@@ -75,10 +76,14 @@ Json page_item(const Json& item) {
                           "seconds", "attempts", "warnings", "error"})
     out[key] = item.at(key);
   // What an enhance stage made of the prompt.
-  for (const auto* key : {"enhanced_prompt", "enhancement"})
+  for (const auto* key : {"prompt", "enhanced_prompt", "enhancement"})
     if (const auto found = item.find(key); found != item.end() && !found->is_null())
       out[key] = *found;
   if (out.contains("enhancement")) keep_large_integers_exact(out["enhancement"]);
+  // Of clips alone.
+  for (const auto* key : {"frames", "fps", "codec", "poster"})
+    if (const auto found = item.find(key); found != item.end() && !found->is_null())
+      out[key] = *found;
   out["model"] = item.at("model").at("path");
   out["fingerprint"] = item.at("model").at("fingerprint");
   if (!out["parameters"].is_object()) out["parameters"] = Json::object();
@@ -122,9 +127,10 @@ fs::path build_report(const fs::path& run_folder) {
     throw EnvironmentError(
         source.string(), "no such file",
         "name a run folder; if its manifest was removed, run its job again, which writes it anew");
-  const Json manifest = Json::parse(*text, nullptr, false);
+  Json manifest = Json::parse(*text, nullptr, false);
   if (manifest.is_discarded())
     throw EnvironmentError(source.string(), "is damaged", "run the job again to renew it");
+  add_posters(root, manifest);
   root.write_durably("report.html", report_html(manifest, source));
   return run_folder / "report.html";
 }

@@ -1,4 +1,5 @@
-// report.html: a run as one page to look at. Self-contained: pictures by relative path, no network.
+// report.html: a run as one page to look at. Self-contained: pictures, clips and their posters by
+// relative path, no network.
 #pragma once
 
 #include <string>
@@ -14,8 +15,8 @@ std::string report_html(const Json& manifest, const fs::path& source);
 
 // Reads manifest.json in `run_folder` and replaces report.html there. It may run beside a live run,
 // and shows the run as of its last manifest; where shards worked, that is made anew first
-// (renew_shared_manifest). Returns the report's path. Throws EnvironmentError: no manifest there,
-// damaged, or the page can't be written.
+// (renew_shared_manifest). Clips get posters (run/posters.h). Returns the report's path. Throws
+// EnvironmentError: no manifest there, damaged, or the page can't be written.
 fs::path build_report(const fs::path& run_folder);
 
 }  // namespace backlot

@@ -63,6 +63,7 @@ StoredRun run_from_manifest(const Json& manifest) {
   run.leftover = manifest.at("leftover").get<std::vector<std::string>>();
   for (const auto& item : manifest.at("items")) {
     run.plan.items.push_back(item_from_manifest(item));
+    if (run.plan.task == Task::enhance) run.plan.items.back().text_id = run.plan.items.back().id;
     const Json& hash = item.at("sha256");
     run.sha256.push_back(hash.is_null() ? "" : hash.get<std::string>());
   }

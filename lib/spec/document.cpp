@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "spec/alternatives.h"
 #include "spec/output_names.h"
+#include "spec/output_settings.h"
 #include "spec/presets.h"
 #include "spec/yaml.h"
 
@@ -18,12 +19,6 @@ namespace {
 constexpr std::string_view top_keys[] = {"version",  "name", "task",   "model",  "preset",
                                          "defaults", "jobs", "output", "enhance"};
 constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from", "enhance"};
-constexpr std::string_view output_keys[] = {"dir",     "format",   "name",  "max_bytes",
-                                            "quality", "metadata", "quota", "codec",
-                                            "crf",     "bit_depth"};
-constexpr int most_crf = 63;
-constexpr std::string_view codecs[] = {"h264", "h265",       "av1",        "vp9",
-                                       "ffv1", "h264_nvenc", "h265_nvenc", "av1_nvenc"};
 constexpr std::string_view expansions[] = {"product", "zip"};
 constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
                                            "analyze-video", "image-to-3d"};
@@ -44,9 +39,9 @@ class DocumentReader {
   SpecDocument read(const Value& root, const std::string& default_name) {
     doc_.mark = root.mark();
     need_map(root, "a spec", "start with `version: 1`, `model: …` and `jobs:`");
+    read_task(root);
     check_top_keys(root);
     read_version(root);
-    read_task(root);
     read_name(root, default_name);
     read_model(root);
     if (const auto* preset = present(root, "preset")) read_preset(*preset);
@@ -55,8 +50,12 @@ class DocumentReader {
       need_map(defaults->value, "defaults", "write `defaults: {steps: 20}`");
       for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
     }
-    if (const auto* output = present(root, "output")) read_output(output->value);
-    if (const auto* enhance = root.find("enhance")) read_enhance(enhance->value, doc_.enhance);
+    if (const auto* output = present(root, "output"))
+      read_output(output->value, doc_.task, doc_.sources, doc_.output, doc_.output_dir);
+    if (const auto* enhance = root.find("enhance")) {
+      if (!enhance->value.is_null()) refuse_stage(enhance->mark);
+      read_enhance(enhance->value, doc_.enhance);
+    }
     read_jobs(root);
     return std::move(doc_);
   }
@@ -79,17 +78,7 @@ class DocumentReader {
   }
 
   std::string text_of(const Value::Entry& entry, std::string_view name) const {
-    const Value& value = entry.value;
-    if (!value.is_text())
-      fail(value.mark(), fmt::format("{} is {}, not text", name, value.kind()),
-           value.is_scalar() ? fmt::format("put it in quotes: \"{}\"", value.scalar().dump())
-                             : "write one value");
-    const std::string text = value.scalar();
-    if (text.find('\0') != std::string::npos)
-      fail(value.mark(), fmt::format("{} holds a NUL character", name), "remove it");
-    if (!is_utf8(text))
-      fail(value.mark(), fmt::format("{} is not valid UTF-8", name), "give the text as UTF-8");
-    return text;
+    return backlot::text_of(entry, name, doc_.sources);
   }
 
   FieldValue read_field(const Value::Entry& entry, std::span<const std::string_view> others) const {
@@ -136,14 +125,14 @@ class DocumentReader {
     if (!entry) return;
     const std::string task = text_of(*entry, "task");
     task_given_ = true;
-    for (const Task known : {Task::text_to_image, Task::text_to_video})
+    for (const Task known : {Task::text_to_image, Task::text_to_video, Task::enhance})
       if (task == task_name(known)) {
         doc_.task = known;
         return;
       }
     if (std::ranges::count(task_names, task))
       fail(entry->value.mark(), fmt::format("the task {} is not available in this version", task),
-           "use text-to-image or text-to-video, or a version of backlot that has it");
+           "use text-to-image, text-to-video or enhance, or a version of backlot that has it");
     fail(entry->value.mark(), fmt::format("unknown task {}", task.substr(0, 80)),
          did_you_mean(task, task_names, "use text-to-image or text-to-video"));
   }
@@ -154,6 +143,12 @@ class DocumentReader {
       doc_.name = text_of(*entry, "name");
       doc_.sources.at(entry->value.mark(), "name ", [&] { check_component(doc_.name); });
     }
+  }
+
+  void refuse_stage(Mark mark) const {
+    if (doc_.task == Task::enhance)
+      fail(mark, "enhance is a stage before pictures, and this task makes texts",
+           "put what is in it into `defaults:` or the jobs, and its model to the top");
   }
 
   void read_model(const Value& root) {
@@ -167,109 +162,15 @@ class DocumentReader {
       fail(doc_.model_mark, "model is an empty path", "name a model's folder");
   }
 
-  void read_output(const Value& output) {
-    need_map(output, "output", "write `output: {dir: out, format: png}`");
-    for (const auto& entry : output.entries()) {
-      const Value& value = entry.value;
-      if (!std::ranges::count(output_keys, entry.key))
-        fail(entry.mark, fmt::format("unknown key {}", entry.key.substr(0, 80)),
-             did_you_mean(entry.key, output_keys,
-                          fmt::format("output has {}", fmt::join(output_keys, ", "))));
-      if (value.is_null()) {
-        if (entry.key == "max_bytes") doc_.output.max_bytes.reset();  // not the preset's either
-        continue;
-      }
-      if (entry.key == "dir") {
-        doc_.output_dir = text_of(entry, "dir");
-        if (doc_.output_dir.empty()) fail(value.mark(), "dir is an empty path", "name a folder");
-      } else if (entry.key == "format") {
-        read_format(entry);
-      } else if (entry.key == "name") {
-        doc_.output.name = text_of(entry, "name");
-        doc_.sources.at(value.mark(), "name ", [&] { OutputNames(doc_.output.name, "x", ".png"); });
-      } else if (entry.key == "max_bytes") {
-        doc_.output.max_bytes =
-            doc_.sources.at(value.mark(), "max_bytes ", [&] { return read_size(value); });
-      } else if (entry.key == "quota") {
-        doc_.output.quota =
-            doc_.sources.at(value.mark(), "quota ", [&] { return read_size(value); });
-      } else if (entry.key == "codec") {
-        read_codec(entry);
-      } else if (entry.key == "crf") {
-        read_crf(entry);
-      } else if (entry.key == "bit_depth") {
-        read_bit_depth(entry);
-      } else if (entry.key == "quality") {
-        if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() < 1 ||
-            value.scalar() > 100)
-          fail(value.mark(), "quality is not a whole number from 1 to 100", "90 is usual");
-        doc_.output.quality = value.scalar();
-      } else {
-        if (!value.is_scalar() || !value.scalar().is_boolean())
-          fail(value.mark(), fmt::format("metadata is {}", value.kind()), "give true or false");
-        doc_.output.metadata = value.scalar();
-      }
-    }
-  }
-
   void read_preset(const Value::Entry& entry) {
     Preset preset =
         load_preset(text_of(entry, "preset"), entry.value.mark(), doc_.folder, doc_.sources,
                     task_given_ ? std::optional(doc_.task) : std::nullopt);
     doc_.task = preset.task;
     doc_.defaults = std::move(preset.fields);
-    doc_.output.max_bytes = preset.max_bytes;
+    if (doc_.task != Task::enhance) doc_.output.max_bytes = preset.max_bytes;
+    if (preset.enhance) refuse_stage(entry.mark);
     doc_.enhance = std::move(preset.enhance);
-  }
-
-  void read_format(const Value::Entry& entry) {
-    const std::string format = text_of(entry, "format");
-    const auto formats = output_formats(doc_.task);
-    if (std::ranges::count(formats, format)) {
-      doc_.output.format = format;
-      return;
-    }
-    const std::string use = fmt::format("use one of {}", fmt::join(formats, ", "));
-    for (const Task other : {Task::text_to_image, Task::text_to_video})
-      if (std::ranges::count(output_formats(other), format))
-        fail(entry.value.mark(),
-             fmt::format("the format {} is for {}", format,
-                         other == Task::text_to_video ? "videos" : "pictures"),
-             use);
-    fail(entry.value.mark(), fmt::format("unknown format {}", format.substr(0, 40)),
-         format == "jpg" ? "did you mean jpeg?" : did_you_mean(format, formats, use));
-  }
-
-  void insist_on_video(const Value::Entry& entry) const {
-    if (doc_.task != Task::text_to_video)
-      fail(entry.mark, fmt::format("{} is for videos", entry.key), "remove it");
-  }
-
-  // Which of them a container can hold is known where it is written.
-  void read_codec(const Value::Entry& entry) {
-    insist_on_video(entry);
-    doc_.output.codec = text_of(entry, "codec");
-    if (!std::ranges::count(codecs, doc_.output.codec))
-      fail(entry.value.mark(), fmt::format("unknown codec {}", doc_.output.codec.substr(0, 40)),
-           did_you_mean(doc_.output.codec, codecs,
-                        fmt::format("use one of {}", fmt::join(codecs, ", "))));
-  }
-
-  void read_crf(const Value::Entry& entry) {
-    insist_on_video(entry);
-    const Value& value = entry.value;
-    if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() > most_crf)
-      fail(value.mark(), fmt::format("crf is not a whole number from 0 to {}", most_crf),
-           "18 looks like the original, 28 is small");
-    doc_.output.crf = value.scalar().get<int>();
-  }
-
-  void read_bit_depth(const Value::Entry& entry) {
-    insist_on_video(entry);
-    const Value& value = entry.value;
-    if (!value.is_scalar() || (value.scalar() != Json(8) && value.scalar() != Json(10)))
-      fail(value.mark(), "bit_depth is neither 8 nor 10", "8 plays everywhere");
-    doc_.output.bit_depth = value.scalar().get<int>();
   }
 
   void read_jobs(const Value& root) {
@@ -310,7 +211,7 @@ class DocumentReader {
       else if (entry.key == "prompts_from")
         table = &entry;
       else if (entry.key == "enhance")
-        read_enhance(entry.value, job.enhance);
+        read_job_enhance(entry, job);
       else if (std::ranges::count(top_keys, entry.key))
         fail(entry.mark, fmt::format("{} belongs to the whole spec, not to a job", entry.key),
              "move it to the top");
@@ -320,6 +221,11 @@ class DocumentReader {
     if (table && !table->value.is_null()) read_table(*table, job);
     if (matrix && !matrix->value.is_null()) read_matrix(*matrix, job);
     return job;
+  }
+
+  void read_job_enhance(const Value::Entry& entry, Job& job) const {
+    refuse_stage(entry.mark);
+    read_enhance(entry.value, job.enhance);
   }
 
   // Laid over what is there: a preset's for a spec, a spec's for a job. null or false: prompts are

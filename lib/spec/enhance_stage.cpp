@@ -11,8 +11,8 @@ namespace backlot {
 namespace {
 
 constexpr std::string_view own_keys[] = {"model", "style", "variants", "seed"};
-constexpr std::string_view field_keys[] = {"max_tokens", "temperature",        "top_k",  "top_p",
-                                           "min_p",      "repetition_penalty", "retries"};
+constexpr std::string_view field_keys[] = {"max_tokens", "temperature",        "top_k",   "top_p",
+                                           "min_p",      "repetition_penalty", "retries", "stop"};
 constexpr int64_t most_variants = 1000;
 
 std::vector<std::string_view> all_keys() {

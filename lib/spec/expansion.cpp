@@ -80,7 +80,16 @@ Expansion::Expansion(const SpecDocument& document, const Job& job, const Row* ro
 }
 
 void Expansion::check_prompt(const SpecDocument& document, const Job& job, const Row* row) const {
-  const Field* prompt = find_field("prompt");
+  const Field *prompt = find_field("prompt"), *messages = find_field("messages");
+  const auto* chat = fields_.find(messages);
+  if ((chat && !chat->value.is_null()) || varies(job, messages)) {
+    const auto is_prompt = [&](const Text& text) { return text.value.field == prompt; };
+    const auto text = std::ranges::find_if(texts_, is_prompt);
+    if (text != texts_.end() || varies(job, prompt))
+      document.sources.fail(text != texts_.end() ? text->value.mark : job.mark,
+                            "prompt and messages are given", "remove one of the two");
+    return;
+  }
   const bool in_text =
       std::ranges::any_of(texts_, [&](const Text& text) { return text.value.field == prompt; });
   if (in_text) return;

@@ -25,6 +25,8 @@ enum class FieldKind {
   folder,     // a path; relative to the spec
   style,      // a style's name, or a path relative to the spec
   scheduler,  // a name, or a mapping with _class_name
+  texts,      // a text or a list of texts, none empty; items carry a list
+  chat,       // [{"role": …, "content": text}, …]
 };
 
 struct Field {

@@ -58,10 +58,14 @@ bool by_video_model(const Item& item);
 // then in "enhance". Reading that again needs no language model.
 Json rendered_parameters(const Item& item);
 
+// The prompt among `parameters`; of a chat, what was said last.
+std::string prompt_of(const Json& parameters);
+
 // A text that a language model is to make before the items that use it.
 struct PlannedText {
-  std::string id;  // item_id() as for an item of the task enhance
-  std::string prompt;
+  std::string id;      // item_id() as for an item of the task enhance
+  std::string prompt;  // of a chat, what was said last
+  Json messages = {};  // a chat that is answered as it is, without a style; null for a prompt
   std::filesystem::path model;  // absolute
   std::string model_fingerprint;
   std::shared_ptr<const Style> style;

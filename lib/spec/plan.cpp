@@ -70,6 +70,7 @@ class Planner {
   }
 
   void add_combination(const Job& job, const FieldValues& fields, uint64_t count) {
+    if (document_.task == Task::enhance) return add_texts(job, fields, count);
     Item item{.job = job.id, .model = model_};
     const auto given = [&](std::string_view name) {
       const auto* value = fields.find(name);
@@ -94,16 +95,66 @@ class Planner {
     }
   }
 
-  void add_seeds(const Job& job, const Item& item, const FieldValue* seed, uint64_t count) {
-    const uint64_t first = seed ? seed->value.get<uint64_t>() : drawn_seed(item.parameters);
+  // With the task enhance every item is a text.
+  void add_texts(const Job& job, const FieldValues& fields, uint64_t count) {
+    EnhanceStage stage;
+    stage.model = document_.model;
+    stage.model_mark = document_.model_mark;
+    stage.mark = job.mark;
+    stage.variants = static_cast<int64_t>(count);
+    Json what = Json::object();
+    const FieldValue* seed = nullptr;
+    const bool chat = fields.find("messages") && !fields.find("messages")->value.is_null();
+    for (const auto& given : fields) {
+      const std::string_view name = given.field->name;
+      if (given.value.is_null()) continue;
+      if (chat && (name == "style" || name == "retries"))
+        document_.sources.fail(given.mark,
+                               fmt::format("{} has no say in messages, which are answered as they "
+                                           "are",
+                                           name),
+                               fmt::format("remove it, or write `{}: null` in the job", name));
+      if (name == "prompt" || name == "messages") {
+        what[std::string(name)] = given.value;
+      } else if (name == "seed") {
+        seed = &given;
+      } else if (name == "style") {
+        stage.style = given.value;
+        stage.style_mark = given.mark;
+      } else {
+        stage.fields.set(given);
+      }
+    }
+    PlannedText text = texts_.describe(stage, what);
+    const uint64_t first = first_seed(seed, PlannedTexts::parameters(text), count);
+    for (uint64_t i = 0; i < count; ++i) {
+      text.seed = first + i;
+      Item item{.job = job.id};
+      texts_.add_item(text, item);
+      place(job, std::move(item), text.seed);
+    }
+  }
+
+  uint64_t first_seed(const FieldValue* seed, const Json& parameters, uint64_t count) {
+    const uint64_t first = seed ? seed->value.get<uint64_t>() : drawn_seed(parameters);
     if (first + (count - 1) < first)
       document_.sources.fail(seed->mark,
                              fmt::format("seed {} + count {} is over 2^64-1", first, count),
                              "give a smaller seed");
-    for (uint64_t i = 0; i < count; ++i) add_item(job, item, first + i);
+    return first;
   }
 
-  // Every field that is not absent, in the table's order; the seed's place is kept for add_item.
+  void add_seeds(const Job& job, const Item& like, const FieldValue* seed, uint64_t count) {
+    const uint64_t first = first_seed(seed, like.parameters, count);
+    for (uint64_t i = 0; i < count; ++i) {
+      Item item = like;
+      item.parameters["seed"] = first + i;
+      item.id = item_id(document_.task, item.parameters, item.model_fingerprint);
+      place(job, std::move(item), first + i);
+    }
+  }
+
+  // Every field that is not absent, in the table's order; the seed's place is kept for add_seeds.
   Json parameters(const FieldValues& fields, const ModelFacts& model) const {
     Json out = Json::object();
     for (const auto& field : job_fields()) {
@@ -172,29 +223,28 @@ class Planner {
     return std::stoull(sha256_hex(canonical_json(drawn)).substr(0, 8), nullptr, 16) & 0x7fffffff;
   }
 
-  void add_item(const Job& job, const Item& like, uint64_t seed) {
-    Item item = like;
+  // Gives the item its index and its output's name.
+  void place(const Job& job, Item item, uint64_t seed) {
     item.index = static_cast<int64_t>(items_.size());
-    item.parameters["seed"] = seed;
-    item.id = item_id(document_.task, item.parameters, item.model_fingerprint);
     const auto [earlier, fresh] = by_id_.try_emplace(item.id, items_.size());
     if (!fresh)
       document_.sources.fail(
           job.mark,
           fmt::format("item {} ({}) is the same as item {} ({}): seed {}, prompt \"{}\"",
                       item.index, job.id, earlier->second, items_[earlier->second].job, seed,
-                      item.parameters["prompt"].get<std::string>().substr(0, 60)),
+                      prompt_of(item.parameters).substr(0, 60)),
           "give one of them another seed, or remove it");
     const auto& p = item.parameters;
-    item.output =
-        fmt::format("{}/", output_folder(document_.task)) + names_.next({.index = item.index,
-                                                                         .prompt = p["prompt"],
-                                                                         .seed = seed,
-                                                                         .id = item.id,
-                                                                         .job = job.id,
-                                                                         .width = p["width"],
-                                                                         .height = p["height"],
-                                                                         .steps = p["steps"]});
+    const auto whole = [&](const char* name) { return p.value(name, int64_t{0}); };
+    item.output = std::string(output_folder(document_.task)) + "/" +
+                  names_.next({.index = item.index,
+                               .prompt = prompt_of(p),
+                               .seed = seed,
+                               .id = item.id,
+                               .job = job.id,
+                               .width = whole("width"),
+                               .height = whole("height"),
+                               .steps = whole("steps")});
     items_.push_back(std::move(item));
   }
 
@@ -219,6 +269,7 @@ std::string_view task_name(Task task) {
 }
 
 std::span<const std::string_view> output_formats(Task task) {
+  static constexpr std::string_view texts[] = {"txt"};
   static constexpr std::string_view pictures[] = {"png", "jpeg", "webp"};
   static constexpr std::string_view videos[] = {"mp4", "webm", "gif", "png-sequence",
                                                 "mov", "mkv",  "webp"};
@@ -227,13 +278,15 @@ std::span<const std::string_view> output_formats(Task task) {
       return pictures;
     case Task::text_to_video:
       return videos;
+    case Task::enhance:
+      return texts;
     default:
       return {};
   }
 }
 
 std::string_view output_folder(Task task) {
-  return task == Task::text_to_video ? "videos" : "images";
+  return task == Task::text_to_video ? "videos" : task == Task::enhance ? "texts" : "images";
 }
 
 std::string item_id(Task task, const Json& parameters, std::string_view model_fingerprint) {

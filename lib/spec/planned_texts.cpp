@@ -7,10 +7,16 @@
 namespace backlot {
 namespace {
 
+// Of chats, for which no style says anything: the likeliest token, always.
+const TextSampling chat_sampling{.max_tokens = 512, .temperature = 0, .top_p = 1};
+
 Json sampling_json(const TextSampling& sampling) {
-  return {{"max_tokens", sampling.max_tokens}, {"temperature", sampling.temperature},
-          {"top_k", sampling.top_k},           {"top_p", sampling.top_p},
-          {"min_p", sampling.min_p},           {"repetition_penalty", sampling.repetition_penalty}};
+  Json out = {
+      {"max_tokens", sampling.max_tokens}, {"temperature", sampling.temperature},
+      {"top_k", sampling.top_k},           {"top_p", sampling.top_p},
+      {"min_p", sampling.min_p},           {"repetition_penalty", sampling.repetition_penalty}};
+  if (!sampling.stop.empty()) out["stop"] = sampling.stop;
+  return out;
 }
 
 std::string name_of(const fs::path& path) {
@@ -49,16 +55,21 @@ std::shared_ptr<const Style> PlannedTexts::style(const EnhanceStage& stage) {
   return style;
 }
 
-void PlannedTexts::add(const EnhanceStage& stage, int64_t variant, Item& item) {
+PlannedText PlannedTexts::describe(const EnhanceStage& stage, const Json& what) {
   const Model& from = model(stage);
   PlannedText text;
-  text.style = style(stage);
-  text.prompt = item.parameters.at("prompt").get<std::string>();
+  text.prompt = prompt_of(what);
   text.model = from.path;
   text.model_fingerprint = from.fingerprint;
-  text.sampling = text.style->sampling;
-  text.retries = text.style->retries;
-  text.seed = stage.seed + static_cast<uint64_t>(variant);
+  text.seed = stage.seed;
+  if (what.contains("messages")) {
+    text.messages = what.at("messages");
+    text.sampling = chat_sampling;
+  } else {
+    text.style = style(stage);
+    text.sampling = text.style->sampling;
+    text.retries = text.style->retries;
+  }
   for (const auto& value : stage.fields) {
     if (value.value.is_null()) continue;  // the style's
     if (value.field->name == "retries")
@@ -68,16 +79,48 @@ void PlannedTexts::add(const EnhanceStage& stage, int64_t variant, Item& item) {
   }
   if (stage.variants > 1 && text.sampling.temperature == 0)
     document_.sources.fail(stage.mark, "with a temperature of 0 all variants are the same",
-                           "give a temperature above 0, or variants: 1");
-  Json how = {{"style", {{"path", text.style->name}, {"sha256", text.style->sha256}}},
-              {"seed", text.seed}};
-  how.update(sampling_json(text.sampling));
-  how["retries"] = text.retries;
+                           document_.task == Task::enhance
+                               ? "give a temperature above 0, or count: 1"
+                               : "give a temperature above 0, or variants: 1");
+  return text;
+}
+
+Json PlannedTexts::parameters(const PlannedText& text) {
+  Json out = Json::object();
+  if (text.messages.is_null())
+    out = {{"prompt", text.prompt},
+           {"style", {{"path", text.style->name}, {"sha256", text.style->sha256}}}};
+  else
+    out["messages"] = text.messages;
+  out["seed"] = text.seed;
+  out.update(sampling_json(text.sampling));
+  if (text.messages.is_null()) out["retries"] = text.retries;
+  return out;
+}
+
+void PlannedTexts::keep(PlannedText text) {
+  if (ids_.insert(text.id).second) texts_.push_back(std::move(text));
+}
+
+void PlannedTexts::add(const EnhanceStage& stage, int64_t variant, Item& item) {
+  PlannedText text = describe(stage, item.parameters);
+  text.seed += static_cast<uint64_t>(variant);
+  Json how = parameters(text);
+  how.erase("prompt");
   item.parameters["enhance"] = {
-      {"model", {{"path", name_of(from.path)}, {"fingerprint", from.fingerprint}}}};
+      {"model", {{"path", name_of(text.model)}, {"fingerprint", text.model_fingerprint}}}};
   item.parameters["enhance"].update(how);
   item.text_id = text.id = text_id_of(item.parameters);
-  if (ids_.insert(text.id).second) texts_.push_back(std::move(text));
+  keep(std::move(text));
+}
+
+void PlannedTexts::add_item(PlannedText text, Item& item) {
+  item.model = text.model;
+  item.model_fingerprint = text.model_fingerprint;
+  item.parameters = parameters(text);
+  item.id = item.text_id = text.id =
+      item_id(Task::enhance, item.parameters, text.model_fingerprint);
+  keep(std::move(text));
 }
 
 }  // namespace backlot

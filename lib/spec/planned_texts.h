@@ -26,6 +26,16 @@ class PlannedTexts {
   // if the context knows nothing of language models; LoadError if the model is not there.
   void add(const EnhanceStage& stage, int64_t variant, Item& item);
 
+  // What `stage` asks for, but for its id; a seed for each of its variants follows from the first.
+  // `what` has the prompt or the messages. Throws as add().
+  PlannedText describe(const EnhanceStage& stage, const Json& what);
+
+  // The parameters of that text as an item of its own.
+  static Json parameters(const PlannedText& text);
+
+  // Makes `item` that text's. Its id is that of the text.
+  void add_item(PlannedText text, Item& item);
+
   std::vector<PlannedText> take() { return std::move(texts_); }
 
  private:
@@ -34,6 +44,7 @@ class PlannedTexts {
     std::string fingerprint;
   };
   const Model& model(const EnhanceStage& stage);
+  void keep(PlannedText text);
   std::shared_ptr<const Style> style(const EnhanceStage& stage);
 
   const SpecDocument& document_;

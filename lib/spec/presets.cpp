@@ -20,22 +20,22 @@ Value presets_of(std::string_view text, uint32_t source, const Sources& sources)
   return presets->value;
 }
 
-Task task_of(const Value& preset, const Sources& sources) {
+std::optional<Task> task_of(const Value& preset, const Sources& sources) {
   const auto* entry = preset.find("task");
-  if (!entry) return Task::text_to_image;
+  if (!entry) return std::nullopt;
   for (const Task task : {Task::text_to_image, Task::text_to_video})
     if (entry->value.is_scalar() && entry->value.scalar() == Json(task_name(task))) return task;
   sources.fail(entry->value.mark(), "task is none that presets are for",
                "give text-to-image or text-to-video");
 }
 
-Preset preset_of(const Value& preset, const Sources& sources) {
+Preset preset_of(const Value& preset, const Sources& sources, std::optional<Task> wanted) {
   if (!preset.is_map())
     sources.fail(preset.mark(), fmt::format("a preset is a mapping, not {}", preset.kind()),
                  "write `name: {field: value}`");
   constexpr std::string_view others[] = {"description", "max_bytes", "task", "enhance"};
   Preset out;
-  out.task = task_of(preset, sources);
+  out.task = task_of(preset, sources).value_or(wanted.value_or(Task::text_to_image));
   for (const auto& [key, mark, value] : preset.entries()) {
     if (key == "description" || key == "task") continue;
     if (key == "enhance") {
@@ -83,7 +83,7 @@ Preset load_preset(const std::string& name, Mark mark, const fs::path& folder, S
   for (const auto& table : tables)
     for (const auto& entry : table.entries()) {
       if (entry.key == name) {
-        Preset preset = preset_of(entry.value, sources);
+        Preset preset = preset_of(entry.value, sources, wanted);
         if (wanted && *wanted != preset.task)
           sources.fail(mark, fmt::format("the preset {} is for {}", name, task_name(preset.task)),
                        fmt::format("the task here is {}: take another preset, or leave out task",

@@ -23,7 +23,7 @@ void read(const Json& parameters, const char* name, std::optional<T>& into) {
 }
 
 // What is rendered; throws if a language model is still to make it.
-std::string prompt_of(const Item& item) {
+std::string rendered_prompt(const Item& item) {
   if (!item.text_id.empty() && !item.enhanced_prompt)
     throw ItemError(item.output, "its prompt has not been enhanced yet", "run its spec again");
   return item.enhanced_prompt ? *item.enhanced_prompt
@@ -38,7 +38,7 @@ VideoRequest video_request(const Item& item) {
   const Json& p = item.parameters;
   VideoRequest request;
   try {
-    request.prompt = prompt_of(item);
+    request.prompt = rendered_prompt(item);
     read(p, "negative_prompt", request.negative_prompt);
     request.seed = p.at("seed").get<uint64_t>();
     read(p, "steps", request.steps);
@@ -56,6 +56,12 @@ VideoRequest video_request(const Item& item) {
   return request;
 }
 
+std::string prompt_of(const Json& parameters) {
+  const auto messages = parameters.find("messages");
+  return messages == parameters.end() ? parameters.at("prompt").get<std::string>()
+                                      : messages->back().at("content").get<std::string>();
+}
+
 Json rendered_parameters(const Item& item) {
   Json out = item.parameters;
   if (!item.enhanced_prompt) return out;
@@ -68,7 +74,7 @@ ImageRequest image_request(const Item& item) {
   const Json& p = item.parameters;
   ImageRequest request;
   try {
-    request.prompt = prompt_of(item);
+    request.prompt = rendered_prompt(item);
     read(p, "prompt_2", request.prompt_2);
     read(p, "negative_prompt", request.negative_prompt);
     read(p, "negative_prompt_2", request.negative_prompt_2);

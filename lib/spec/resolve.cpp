@@ -109,10 +109,12 @@ Json resolved_spec(const SpecDocument& document) {
   put(out["defaults"] = Json::object(), document.defaults);
   out["jobs"] = Json::array();
   for (const auto& job : document.jobs) out["jobs"].push_back(resolved_job(job));
-  Json& output = out["output"] = {{"format", document.output.format},
-                                  {"name", document.output.name},
-                                  {"quality", document.output.quality},
-                                  {"metadata", document.output.metadata}};
+  Json& output =
+      out["output"] = {{"format", document.output.format}, {"name", document.output.name}};
+  if (document.task != Task::enhance) {
+    output["quality"] = document.output.quality;
+    output["metadata"] = document.output.metadata;
+  }
   if (fs::path(document.output_dir).is_relative()) output["dir"] = document.output_dir;
   if (!document.output.codec.empty()) output["codec"] = document.output.codec;
   if (document.output.bit_depth != 8) output["bit_depth"] = document.output.bit_depth;

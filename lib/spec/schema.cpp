@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "spec/fields.h"
 
 namespace backlot {
@@ -33,6 +35,20 @@ Json type_of(const Field& field) {
                 {{"type", "object"},
                  {"required", {"_class_name"}},
                  {"properties", {{"_class_name", {{"type", "string"}}}}}}}}};
+    case FieldKind::texts:
+      return {{"anyOf",
+               {{{"type", "string"}, {"minLength", 1}},
+                {{"type", "array"}, {"items", {{"type", "string"}, {"minLength", 1}}}}}}};
+    case FieldKind::chat:
+      return {{"type", "array"},
+              {"minItems", 1},
+              {"items",
+               {{"type", "object"},
+                {"required", {"role", "content"}},
+                {"properties",
+                 {{"role", {{"enum", {"system", "user", "assistant"}}}},
+                  {"content", {{"type", "string"}}}}},
+                {"additionalProperties", false}}}};
     case FieldKind::integer: {
       Json type = {{"type", "integer"}, {"minimum", field.least}, {"maximum", field.most}};
       if (field.multiple > 1) type["multipleOf"] = field.multiple;
@@ -63,14 +79,11 @@ Json size_schema() {
             {{"type", "string"}, {"pattern", "^[0-9.]+ ?([kK]B|[MGT]B|[KMGT]iB|B)?$"}}}}};
 }
 
-bool of_visual_task(const Field& field) {
-  return field.applies_to(Task::text_to_image) || field.applies_to(Task::text_to_video);
-}
-
 Json formats() {
   Json out = Json::array();
-  for (const Task task : {Task::text_to_image, Task::text_to_video})
-    for (const auto format : output_formats(task)) out.push_back(format);
+  for (const Task task : {Task::text_to_image, Task::text_to_video, Task::enhance})
+    for (const auto format : output_formats(task))
+      if (std::ranges::find(out, format) == out.end()) out.push_back(format);
   return out;
 }
 
@@ -94,7 +107,7 @@ Json enhance_schema() {
   Json properties = {{"model", {{"type", "string"}, {"minLength", 1}}},
                      {"variants", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1000}}}};
   for (const char* name : {"style", "seed", "max_tokens", "temperature", "top_k", "top_p", "min_p",
-                           "repetition_penalty", "retries"})
+                           "repetition_penalty", "retries", "stop"})
     properties[name] = {{"$ref", std::string("#/$defs/") + name}};
   return object_of(std::move(properties));
 }
@@ -112,7 +125,6 @@ Json spec_schema() {
     const std::string name(field.name);
     const Json reference = {{"$ref", "#/$defs/" + name}};
     fields[name] = schema_of(field);
-    if (!of_visual_task(field)) continue;
     defaults[name] = reference;
     if (field.parameter) axes[name] = {{"type", "array"}, {"items", reference}, {"minItems", 1}};
   }
@@ -124,7 +136,7 @@ Json spec_schema() {
   job.update(defaults);
   Json spec = object_of({{"version", {{"const", 1}}},
                          {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
-                         {"task", {{"enum", {"text-to-image", "text-to-video"}}}},
+                         {"task", {{"enum", {"text-to-image", "text-to-video", "enhance"}}}},
                          {"model", {{"type", "string"}, {"minLength", 1}}},
                          {"preset", {{"type", "string"}}},
                          {"defaults", object_of(defaults)},

@@ -217,6 +217,8 @@ void set_sampling(TextSampling& sampling, std::string_view field, const Json& va
     sampling.top_p = value;
   else if (field == "min_p")
     sampling.min_p = value;
+  else if (field == "stop")
+    sampling.stop = value.get<std::vector<std::string>>();
   else
     sampling.repetition_penalty = value;
 }

@@ -22,6 +22,7 @@ struct TextSampling {
   double top_p = 0.9;
   double min_p = 0;
   double repetition_penalty = 1;
+  std::vector<std::string> stop = {};  // the text ends before the first of these
   bool operator==(const TextSampling&) const = default;
 };
 

@@ -12,6 +12,8 @@ namespace {
 struct Seen {
   std::vector<std::vector<std::string>> prompts;  // of each call
   std::vector<KernelRequest> kernels;
+  std::vector<LanguageModelOptions> language_models;
+  std::vector<std::vector<std::pair<int64_t, int64_t>>> passes;  // position and tokens of each run
   int loads = 0;
 };
 
@@ -36,6 +38,37 @@ class FakePipeline : public ImagePipeline {
   Seen& seen_;
 };
 
+class FakeLanguageModel : public LanguageModel {
+ public:
+  FakeLanguageModel(Seen& seen, int64_t tokens) : seen_(seen), blocks_(tokens / block_tokens()) {}
+  int64_t vocabulary_size() const override { return 50; }
+  int64_t context_length() const override { return 2048; }
+  int64_t block_tokens() const override { return 32; }
+  int64_t block_count() const override { return blocks_; }
+  ForwardResult forward(std::span<const TokenRun> runs) override {
+    if (runs.size() > 8) throw OutOfMemory("", "out of memory", "make it smaller");
+    auto& pass = seen_.passes.emplace_back();
+    std::set<int32_t> blocks;
+    for (const auto& run : runs) {
+      const int64_t end = run.position + std::ssize(run.tokens);
+      EXPECT_LE(end, std::ssize(run.blocks) * block_tokens());
+      for (const int32_t block : run.blocks) {
+        EXPECT_LT(block, blocks_);
+        EXPECT_TRUE(blocks.insert(block).second) << "texts share block " << block;
+      }
+      pass.emplace_back(run.position, std::ssize(run.tokens));
+    }
+    return {};
+  }
+  std::string dtype() const override { return "int4"; }
+  std::string device() const override { return "cpu"; }
+  uint64_t weight_bytes() const override { return 1000; }
+
+ private:
+  Seen& seen_;
+  int64_t blocks_;
+};
+
 class FakeEngine : public Engine {
  public:
   explicit FakeEngine(Seen& seen) : seen_(seen) {}
@@ -46,6 +79,11 @@ class FakeEngine : public Engine {
     progress.stage("load");
     ++seen_.loads;
     return std::make_unique<FakePipeline>(seen_);
+  }
+  std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,
+                                                     Progress&) override {
+    seen_.language_models.push_back(options);
+    return std::make_unique<FakeLanguageModel>(seen_, options.cache_tokens);
   }
   Ceilings measure_ceilings(Precision) override { return {1e11, 1e10, "bfloat16"}; }
   void measure_kernels(const KernelRequest& request, const KernelListener& report,
@@ -182,6 +220,68 @@ TEST(KernelSuite, AFilterForAnotherSuiteIsNoFault) {
   const auto results = run(request, run_kernel_suite, seen, recorder);
   EXPECT_TRUE(results.cases.empty());
   EXPECT_EQ(results.notes.size(), 1u);
+}
+
+BenchRequest language_request() {
+  BenchRequest request = small_request();
+  request.language_model = "/models/talker";
+  request.language_name = "talker";
+  request.quantize = "int4";
+  request.language_batch_sizes = {1, 3};
+  return request;
+}
+
+TEST(LanguageSuite, MeasuresPromptsAndTextsThatGrow) {
+  Seen seen;
+  TraceRecorder recorder;
+  const auto results = run(language_request(), run_language_suite, seen, recorder);
+  ASSERT_EQ(seen.language_models.size(), 1u);
+  EXPECT_EQ(seen.language_models[0].model, "/models/talker");
+  EXPECT_EQ(seen.language_models[0].packing, WeightPacking::int4);
+  ASSERT_EQ(results.cases.size(), 3u);
+  EXPECT_EQ(results.cases[0].name, "language/talker/cpu/auto/quantize-int4/prefill-512");
+  const BenchCase& three = results.cases[2];
+  EXPECT_EQ(three.name, "language/talker/cpu/auto/quantize-int4/decode/batch-3");
+  EXPECT_EQ(three.parameters["dtype"], "int4");
+  EXPECT_EQ(three.parameters["context"], 128);
+  EXPECT_EQ(three.seconds.size(), 4u);
+  const double token = three.summary().median;
+  EXPECT_DOUBLE_EQ(three.figure("tokens_per_second"), 1 / token);
+  EXPECT_DOUBLE_EQ(three.figure("weight_bytes_per_second"), 1000 / (3 * token));
+  // Five rounds of a prompt; then for each batch what the texts stand after, and five rounds of
+  // sixteen tokens of each.
+  using Pass = std::vector<std::pair<int64_t, int64_t>>;
+  ASSERT_EQ(seen.passes.size(), 5 + 2 * (1 + 5 * 16u));
+  EXPECT_EQ(seen.passes[4], (Pass{{0, 512}}));
+  EXPECT_EQ(seen.passes[5], (Pass{{0, 128}}));
+  EXPECT_EQ(seen.passes[6], (Pass{{128, 1}}));
+  EXPECT_EQ(seen.passes[86], (Pass{{0, 128}, {0, 128}, {0, 128}}));
+  EXPECT_EQ(seen.passes.back(), (Pass{{143, 1}, {143, 1}, {143, 1}}));
+}
+
+TEST(LanguageSuite, ACaseThatDoesNotFitFailsAlone) {
+  Seen seen;
+  TraceRecorder recorder;
+  BenchRequest request = language_request();
+  request.language_batch_sizes = {9, 2};
+  request.filters = {"decode"};
+  const auto results = run(request, run_language_suite, seen, recorder);
+  ASSERT_EQ(results.cases.size(), 2u);
+  EXPECT_EQ(results.cases[0].error, "out of memory");
+  EXPECT_TRUE(results.cases[0].seconds.empty());
+  EXPECT_TRUE(results.cases[1].error.empty());
+}
+
+TEST(LanguageSuite, ASyntheticModelHasNoFolder) {
+  Seen seen;
+  TraceRecorder recorder;
+  BenchRequest request = language_request();
+  request.synthetic = "qwen2.5-7b";
+  request.quantize = "auto";
+  request.filters = {"prefill"};
+  run(request, run_language_suite, seen, recorder);
+  EXPECT_EQ(seen.language_models.at(0).synthetic, "qwen2.5-7b");
+  EXPECT_EQ(seen.language_models.at(0).packing, WeightPacking::automatic);
 }
 
 }  // namespace

@@ -88,6 +88,34 @@ TEST(BenchLoad, StartsTheProgramAnew) {
   EXPECT_TRUE(names.contains("load/pocket-xl/files/warm"));
 }
 
+// The tests' model, but for sizes that groups of weights divide: its config alone.
+TEST(BenchLanguage, MeasuresModelsThatAreOnlySizes) {
+  TemporaryFolder work;
+  fs::create_directories(work / "tiny");
+  Json config = Json::parse(read_file(BACKLOT_TEST_DATA "/oracles/qwen2.5/model/config.json"));
+  config["hidden_size"] = 64;
+  std::ofstream(work / "tiny" / "config.json") << config;
+  for (const std::string quantize : {"none", "int4"}) {
+    const auto result = backlot(
+        {"bench", "language", "--synthetic", "tiny", "--device", "cpu", "--threads", "1",
+         "--quantize", quantize, "--batch-size", "2", "--repeats", "2", "-o", "out", "--json"},
+        {.folder = work.path()});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const Json json = Json::parse(result.out);
+    expect_valid(json);
+    ASSERT_EQ(json["cases"].size(), 2u);
+    EXPECT_EQ(json["cases"][0]["name"],
+              "language/tiny/cpu/auto/quantize-" + quantize + "/prefill-512");
+    EXPECT_EQ(json["cases"][1]["name"],
+              "language/tiny/cpu/auto/quantize-" + quantize + "/decode/batch-2");
+    for (const auto& each : json["cases"]) {
+      EXPECT_TRUE(each["error"].is_null()) << each.dump();
+      EXPECT_GT(each["figures"]["tokens_per_second"], 0);
+    }
+    EXPECT_NE(read_file(work / "out" / "report.html").find("language: "), std::string::npos);
+  }
+}
+
 TEST(BenchKernels, MeasuresUnderCeilingsAndDrawsThem) {
   TemporaryFolder work;
   auto words = small("kernels", {"--filter", "vae.decoder/conv1x1", "-o", "out"});
@@ -165,6 +193,7 @@ TEST(BenchMistakes, AreSaidInOneLine) {
   TemporaryFolder work;
   std::ofstream(work / "other.json") << "{\"version\": 1}";
   std::ofstream(work / "broken.json") << "{";
+  const std::string talker = BACKLOT_TEST_DATA "/oracles/qwen2.5/model";
   struct Mistake {
     std::vector<std::string> arguments;
     int code;
@@ -184,6 +213,11 @@ TEST(BenchMistakes, AreSaidInOneLine) {
       {{"bench", "--synthetic", "sdlx"}, 2, "did you mean sdxl?"},
       {{"bench", "image", "--synthetic", "wan-1.3b"}, 2, "bench kernels --synthetic wan-1.3b"},
       {{"bench", "load", "--synthetic", "sdxl"}, 2, "--model"},
+      {{"bench", "language", "--synthetic", "sdxl"}, 2, "is no language model"},
+      {{"bench", "kernels", "--synthetic", "smollm2-135m"}, 2, "bench language --synthetic smoll"},
+      {{"bench", "image", "--model", talker}, 2, "bench language"},
+      {{"bench", "language", "--model", talker, "--steps", "3"}, 2, "--steps"},
+      {{"bench", "image", "--quantize", "int4"}, 2, "--quantize"},
       {{"bench", "--threshold", "5"}, 2, "--baseline"},
       {{"bench", "--baseline", "none.json"}, 2, "none.json"},
       {{"bench", "--baseline", "other.json"}, 2, "not what 'backlot bench' writes"},

@@ -378,6 +378,25 @@ TEST(Models, ShowsParametersAndMemory) {
   EXPECT_TRUE(need[0].contains("measured"));
 }
 
+TEST(Models, ChecksALanguageModelsTokenizerAndTemplate) {
+  TemporaryFolder folder;
+  const fs::path model = folder / "model";
+  fs::copy(BACKLOT_TEST_DATA "/oracles/qwen2.5/model", model, fs::copy_options::recursive);
+  const auto check = [&] { return backlot({"models", "check", model.string()}); };
+  const auto sound = check();
+  EXPECT_EQ(sound.exit_code, 0) << sound.err;
+  EXPECT_NE(sound.out.find("tokenizer and chat template are sound"), std::string::npos);
+  std::ofstream(model / "chat_template.jinja") << "{% for message in messages %}{{ message";
+  const auto no_end = check();
+  EXPECT_EQ(no_end.exit_code, 3) << no_end.out;
+  EXPECT_NE(no_end.out.find("chat_template.jinja"), std::string::npos) << no_end.out << no_end.err;
+  fs::remove(model / "chat_template.jinja");
+  fs::remove(model / "merges.txt");
+  const auto no_merges = check();
+  EXPECT_EQ(no_merges.exit_code, 3) << no_merges.out;
+  EXPECT_NE(no_merges.out.find("merges.txt"), std::string::npos) << no_merges.out << no_merges.err;
+}
+
 TEST(Models, TokenizesAnArrayOfStrings) {
   const auto result = backlot({"models", "tokenize", pocket_model + "/tokenizer"},
                               {.input = R"(["a red apple", ""])"});

@@ -1,77 +1,12 @@
-// `backlot enhance` as it is used: chats, batches of them, short prompts, and what can go wrong.
+// `backlot enhance` as it is used: chats, batches of them, and what can be wrong with them.
 #include <fmt/format.h>
-#include <gtest/gtest.h>
-#include <signal.h>
 
-#include <chrono>
 #include <limits>
-#include <set>
-#include <thread>
 
-#include "base/text.h"
-#include "support/command.h"
-#include "support/saying_model.h"
-#include "support/temporary_folder.h"
+#include "enhance_fixture.h"
 
 namespace backlot {
 namespace {
-
-using namespace std::chrono_literals;
-
-const std::string tiny = BACKLOT_TEST_DATA "/oracles/qwen2.5/model";
-
-std::vector<Json> json_lines(const std::string& text) {
-  std::vector<Json> lines;
-  for (const auto& line : split(text, '\n'))
-    if (!line.empty()) lines.push_back(Json::parse(line));
-  return lines;
-}
-
-std::string envelope(const std::string& id, const std::string& content,
-                     Json body = Json::object()) {
-  body["messages"] = {{{"role", "user"}, {"content", content}}};
-  return Json{{"custom_id", id}, {"body", body}}.dump() + "\n";
-}
-
-class Enhance : public ::testing::Test {
- protected:
-  // `enhance` with this model. One thread: on a busy machine those of models so small would wait
-  // for each other most of the time.
-  CommandResult with(const std::string& model, std::vector<std::string> arguments,
-                     const std::string& input = "") {
-    arguments.insert(arguments.begin(),
-                     {"enhance", "--model", model, "--device", "cpu", "--threads", "1"});
-    return backlot(arguments, {.folder = work_.path(), .input = input});
-  }
-  CommandResult chat(std::vector<std::string> arguments,
-                     const std::string& content = "Write one line about the sea.") {
-    write("chat.json", Json{{{"role", "user"}, {"content", content}}}.dump());
-    arguments.insert(arguments.begin(), {"--messages", "chat.json", "--dtype", "float32"});
-    return with(tiny, arguments);
-  }
-  CommandResult requests(std::vector<std::string> arguments, const std::string& lines) {
-    arguments.insert(arguments.begin(), {"--requests", "-", "--json", "--dtype", "float32"});
-    return with(tiny, arguments, lines);
-  }
-  void write(const std::string& name, const std::string& bytes) {
-    write_quickly(work_ / name, bytes);
-  }
-  std::string saying(const std::string& architecture = "llama") {
-    write_saying_gguf(work_ / "fox.gguf", architecture);
-    return "fox.gguf";
-  }
-
-  TemporaryFolder work_;
-};
-
-// One line that says where, what and what to do, and the right exit code.
-void expect_error(const CommandResult& result, int code, const std::string& line) {
-  EXPECT_EQ(result.exit_code, code) << result.err;
-  EXPECT_EQ(result.out, "");
-  EXPECT_EQ(result.err.rfind("backlot: error: " + line, 0), 0u) << result.err;
-  EXPECT_NE(result.err.find("; "), std::string::npos) << result.err;
-  EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
-}
 
 TEST_F(Enhance, AnswersAChatAsTransformersDoes) {
   const Json oracle =
@@ -295,7 +230,6 @@ TEST_F(Enhance, RefusesOptionsThatDoNotGoTogether) {
   refused({"--prompt", "a", "--max-tokens", "0"}, "--max-tokens 0: asks for nothing; ");
   refused({"--prompt", "a", "--top-k", "1.5"}, "--top-k 1.5: is no whole number; ");
   refused({"--prompt", "a", "--top-p", "3"}, "sampling: top_p 3 is out of range; ");
-  refused({"--prompt", "a", "--seed", "-1"}, "--seed: is less than 0: -1; ");
   refused({"--prompt", "a", "--dtype", "float32", "--quantize", "int8"}, "--dtype: has no say");
   refused({"--prompt", "a", "--stop", ""}, "--stop: is empty; ");
   expect_error(with(tiny, {"-"}, "\n \n"), 2, "standard input: has no prompts; ");
@@ -322,143 +256,6 @@ TEST_F(Enhance, RefusesWhatIsNoLanguageModel) {
   for (const size_t size : {size_t{3}, size_t{100}, size_t{5000}, whole.size() - 1}) {
     write("cut.gguf", whole.substr(0, size));
     refused("cut.gguf", "cut.gguf: ");
-  }
-}
-
-TEST_F(Enhance, EnhancesPromptsWithAGguf) {
-  for (const char* architecture : {"llama", "qwen2"}) {
-    const std::string model = saying(architecture);
-    const auto result =
-        with(model, {"--prompt", "a red fox", "--variants", "3", "--seed", "5", "--json", "-"},
-             "\n a blue cat \r\n");
-    ASSERT_EQ(result.exit_code, 0) << result.err;
-    const auto lines = json_lines(result.out);
-    ASSERT_EQ(lines.size(), 6u);
-    std::set<std::string> texts;
-    for (size_t i = 0; i < lines.size(); ++i) {
-      const Json& line = lines[i];
-      EXPECT_EQ(line.at("id"), fmt::format("prompt-{}-{}", i / 3 + 1, i % 3 + 1));
-      EXPECT_EQ(line.at("prompt"), i < 3 ? "a red fox" : "a blue cat");
-      EXPECT_FALSE(line.at("fell_back").get<bool>()) << line.dump();
-      EXPECT_EQ(line.at("finish_reason"), "stop");
-      EXPECT_GT(line.at("prompt_tokens"), 100);
-      texts.insert(line.at("text"));
-      if (i == 2) {
-        EXPECT_EQ(texts.size(), 3u) << "variants of one prompt differ";
-      }
-    }
-    // The text alone, streamed or not.
-    const std::vector<std::string> one = {"--prompt", "a red fox", "--seed", "5"};
-    const auto printed = with(model, one);
-    EXPECT_EQ(printed.out, lines[0].at("text").get<std::string>() + "\n");
-    auto streamed = one;
-    streamed.push_back("--stream");
-    EXPECT_EQ(with(model, streamed).out, printed.out);
-  }
-}
-
-TEST_F(Enhance, StopsShortPromptsWhereItIsTold) {
-  const std::string model = saying();
-  const Json line =
-      json_lines(with(model, {"--prompt", "a red fox", "--stop", " cat", "--json"}).out).at(0);
-  EXPECT_TRUE(line.at("fell_back").get<bool>());  // what is left is too short for the style
-  EXPECT_EQ(line.at("token_ids").size(), 2u);
-  const Json on = json_lines(with(model, {"--prompt", "a red fox", "--ignore-eos", "--max-tokens",
-                                          "30", "--json"})
-                                 .out)
-                      .at(0);
-  EXPECT_EQ(on.at("token_ids").size(), 30u);
-}
-
-TEST_F(Enhance, KeepsAPromptThatTheModelCannotTakeAndSaysSo) {
-  std::string words;
-  for (int i = 0; i < 1600; ++i) words += "fox ";
-  const auto result = with(saying(), {"--prompt", "a red fox", "--prompt", words, "--json"});
-  EXPECT_EQ(result.exit_code, 1);
-  EXPECT_NE(result.err.find("error: --prompt 2: "), std::string::npos) << result.err;
-  EXPECT_NE(result.err.find("the model's context is 4096"), std::string::npos) << result.err;
-  const auto lines = json_lines(result.out);
-  ASSERT_EQ(lines.size(), 2u);
-  EXPECT_FALSE(lines[0].at("fell_back").get<bool>());
-  EXPECT_TRUE(lines[1].at("fell_back").get<bool>());
-}
-
-TEST_F(Enhance, KeepsWhatDrivesATerminalFromIt) {
-  TinyLanguageModel model;
-  model.layers = 1;
-  model.context = 2048;
-  model.draw_saying({{"A \x1b[31mred\x1b]0;title\x07 fox"},
-                     {" \xc2\x9b"
-                      "2J\xc2\x85 in"},
-                     {"\r\x7f\x08 grüner\nWald"}});
-  model.write_gguf(work_ / "odd.gguf");
-  write("chat.json", R"([{"role": "user", "content": "fox"}])");
-  const std::string bare = "A [31mred]0;title fox 2J in grüner\nWald\n";
-  EXPECT_EQ(with("odd.gguf", {"--messages", "chat.json"}).out, bare);
-  EXPECT_EQ(with("odd.gguf", {"--messages", "chat.json", "--stream"}).out, bare);
-  const auto prompts = with("odd.gguf", {"--prompt", "fox \x1b[2J", "-v"});
-  EXPECT_EQ(prompts.out.find('\x1b'), std::string::npos);
-  EXPECT_EQ(prompts.err.find('\x1b'), std::string::npos);
-  // JSON has all of it, escaped.
-  const std::string json = with("odd.gguf", {"--messages", "chat.json", "--json"}).out;
-  for (const char* raw : {"\x1b", "\x7f", "\xc2\x9b", "\xc2\x85", "\r", "\x07"})
-    EXPECT_EQ(json.find(raw), std::string::npos);
-  EXPECT_EQ(json_lines(json).at(0).at("text"),
-            "A \x1b[31mred\x1b]0;title\x07 fox \xc2\x9b"
-            "2J\xc2\x85 in\r\x7f\x08 grüner\nWald");
-}
-
-TEST_F(Enhance, IsNoSuccessIfItCannotBeWritten) {
-  write("chat.json", R"([{"role": "user", "content": "fox"}])");
-  const std::string model = saying();
-  for (const char* how : {"", " --json", " --stream"}) {
-    const auto result =
-        run_program({"bash", "-c",
-                     fmt::format("{} enhance --model {} --device cpu --messages chat.json{} "
-                                 ">/dev/full",
-                                 BACKLOT_BINARY, model, how)},
-                    {.folder = work_.path()});
-    EXPECT_EQ(result.exit_code, 3) << how;
-    EXPECT_NE(result.err.find("standard output: cannot be written; "), std::string::npos)
-        << result.err;
-  }
-}
-
-// The first line that is lost ends it: nobody waits for hours of texts that go nowhere.
-TEST_F(Enhance, EndsWithThePipeItWritesTo) {
-  std::string lines;
-  for (int i = 0; i < 2000; ++i)
-    lines += envelope(fmt::format("{}", i), "fox",
-                      {{"max_tokens", i < 2 ? 1 : 1900}, {"ignore_eos", true}});
-  write("requests.jsonl", lines);
-  const auto result =
-      run_program({"bash", "-c",
-                   fmt::format("{} enhance --model {} --device cpu --threads 1 --requests "
-                               "requests.jsonl --json --max-sequences 1 | (exit 0); "
-                               "exit ${{PIPESTATUS[0]}}",
-                               BACKLOT_BINARY, tiny)},
-                  {.folder = work_.path()});
-  EXPECT_EQ(result.exit_code, 3);
-  EXPECT_NE(result.err.find("standard output: cannot be written; "), std::string::npos)
-      << result.err;
-}
-
-TEST_F(Enhance, EndsSoonWhenAsked) {
-  std::string lines = envelope("first", "fox", {{"max_tokens", 1}});
-  for (int i = 0; i < 2000; ++i)
-    lines += envelope(fmt::format("{}", i), "fox", {{"max_tokens", 1900}, {"ignore_eos", true}});
-  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
-    Process process({BACKLOT_BINARY, "enhance", "--model", tiny, "--device", "cpu", "--requests",
-                     "-", "--json", "--max-sequences", "2"},
-                    {.input = lines});
-    while (process.output().empty() && process.running()) std::this_thread::sleep_for(5ms);
-    process.send(signal);
-    const auto start = std::chrono::steady_clock::now();
-    const auto result = process.wait();
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
-    EXPECT_EQ(result.exit_code, code) << result.err;
-    EXPECT_NE(result.err.find("interrupted"), std::string::npos) << result.err;
-    EXPECT_EQ(json_lines(result.out).at(0).at("id"), "first");  // whole lines only
   }
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/sha256.h"
+#include "enhance/check.h"
 #include "support/schema.h"
 #include "support/temporary_folder.h"
 
@@ -100,6 +101,29 @@ TEST(TextStage, MakesEachTextOnceForAllItsItems) {
     EXPECT_EQ(item.enhanced_prompt, item.parameters["prompt"].get<std::string>() + rich);
 }
 
+// A model that brings a tokenizer of its own may make more tokens of a text than the shipped one.
+TEST(TextStage, CountsWithTheTokenizerOfThePictureModel) {
+  const fs::path model = fs::path(BACKLOT_SOURCE_DIR) / "models" / "pocket-xl";
+  const std::string text = "fruit number 0" + rich;
+  const auto shipped = token_counter(TextEncoder::clip);
+  const auto own = token_counter(TextEncoder::clip, model / "tokenizer");
+  ASSERT_GT(own(text), shipped(text));
+  const auto made_for = [&](const fs::path& target) {
+    World world(1);
+    auto style = std::make_shared<Style>(*world.plan.texts[0].style);
+    style->limits.max_tokens = shipped(text);
+    world.plan.texts[0].style = style;
+    for (auto& item : world.plan.items) item.model = target;
+    RunFolder folder = world.open();
+    make_texts(world.plan, folder, world.load());
+    return world.plan.items[0].enhanced_prompt.value_or("");
+  };
+  EXPECT_EQ(made_for("/models/painter"), text);
+  const std::string cut = made_for(model);
+  EXPECT_LE(own(cut), shipped(text));
+  EXPECT_EQ(text.find(cut), 0u) << cut;
+}
+
 TEST(TextStage, AKilledRunMakesNoTextTwice) {
   World world(5);
   {
@@ -120,6 +144,48 @@ TEST(TextStage, AKilledRunMakesNoTextTwice) {
   EXPECT_EQ(make_texts(world.plan, folder, world.load()).found, 5);
   EXPECT_EQ(world.loads, 2);  // nothing to load a model for
   EXPECT_EQ(world.plan.items[9].enhanced_prompt, "fruit number 4" + rich);
+}
+
+TEST(TextStage, ChatsAreAnsweredAsTheyAre) {
+  World world(2);
+  world.plan.texts[1].messages = Json::array({{{"role", "user"}, {"content", "Hi"}}});
+  world.plan.texts[1].style = nullptr;
+  RunFolder folder = world.open();
+  TextStageOptions how;
+  std::vector<std::string> told;
+  how.told = [&](const TextRecord& text, bool cached) {
+    EXPECT_FALSE(cached);
+    told.push_back(text.text);
+  };
+  // Refused in any style, but no answer to a chat.
+  EXPECT_EQ(make_texts(world.plan, folder, world.load(-1, false), how).made, 2);
+  EXPECT_EQ(world.made, 1 + 2);
+  EXPECT_EQ(told, (std::vector<std::string>{"Sorry.", "fruit number 0"}));
+  EXPECT_EQ(folder.text(world.plan.texts[1].id)->finish_reason, "stop");
+}
+
+TEST(TextStage, AChatThatCannotBeAnsweredIsTold) {
+  struct Refusing : TextMaker {
+    void make(std::span<const TextRequest>,
+              const std::function<void(size_t, MadeText)>& done) override {
+      MadeText text;
+      text.error = "longer than the context";
+      done(0, std::move(text));
+    }
+  };
+  World world(1);
+  world.plan.texts[0].messages = Json::array({{{"role", "user"}, {"content", "Hi"}}});
+  world.plan.texts[0].style = nullptr;
+  RunFolder folder = world.open();
+  TextStageOptions how;
+  std::string failed;
+  how.failed = [&](const PlannedText& text, const std::string& error) {
+    failed = text.prompt + ": " + error;
+  };
+  const auto load = [](const fs::path&) { return std::make_unique<Refusing>(); };
+  EXPECT_EQ(make_texts(world.plan, folder, load, how).made, 0);
+  EXPECT_EQ(failed, "fruit number 0: longer than the context");
+  EXPECT_FALSE(folder.text(world.plan.texts[0].id));
 }
 
 TEST(TextStage, ItemsThatAreDoneNeedNoText) {

@@ -189,8 +189,8 @@ TEST_P(EveryFormat, LeavesNothingBehindWhenSwitchedOff) {
     read_backlot_metadata(bytes, "plain.png");
     FAIL();
   } catch (const LoadError& error) {
-    EXPECT_TRUE(std::string(error.what())
-                    .starts_with("plain.png: it carries no backlot metadata; "));
+    EXPECT_TRUE(
+        std::string(error.what()).starts_with("plain.png: it carries no backlot metadata; "));
   }
 }
 

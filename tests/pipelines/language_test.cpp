@@ -1,250 +1,15 @@
-// Language models against transformers' recorded logits and continuations, alone and in company;
-// packed ones and GGUFs against the same numbers in float32.
-#include "pipelines/language.h"
-
+// Packed language models and GGUFs against the same numbers in float32.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-#include <random>
 
 #include "base/error.h"
-#include "pipelines/oracle_case.h"
-#include "support/read_safetensors.h"
+#include "pipelines/loaded_language_model.h"
 #include "support/temporary_folder.h"
 #include "support/tiny_language_model.h"
 
 namespace backlot {
 namespace {
-
-using Wanted = TokenRun::Wanted;
-using Logits = std::vector<float>;
-
-// A sequence that grows, in blocks that nobody else has.
-struct Sequence {
-  std::vector<int32_t> tokens, blocks;
-  int64_t computed = 0;
-};
-
-class Loaded {
- public:
-  explicit Loaded(LanguageModelOptions options) {
-    Silent silent;
-    if (options.cache_tokens == 0) options.cache_tokens = 2048;
-    model_ = load_language_model(options, at::kCPU, silent);
-    free_.resize(model_->block_count());
-    std::iota(free_.begin(), free_.end(), 0);
-    std::shuffle(free_.begin(), free_.end(), std::mt19937(7));  // no sequence's blocks are in order
-  }
-
-  LanguageModel& operator*() { return *model_; }
-  LanguageModel* operator->() { return model_.get(); }
-
-  Sequence sequence(std::vector<int32_t> tokens, int64_t room) {
-    Sequence made{std::move(tokens), {}};
-    const auto blocks =
-        (std::ssize(made.tokens) + room + model_->block_tokens() - 1) / model_->block_tokens();
-    EXPECT_LE(blocks, std::ssize(free_));
-    made.blocks.assign(free_.end() - blocks, free_.end());
-    free_.resize(free_.size() - blocks);
-    return made;
-  }
-
-  // The logits after the next `count` tokens of one sequence.
-  Logits next(Sequence& of, int64_t count) {
-    const TokenRun run = run_of(of, count, Wanted::logits);
-    of.computed += count;
-    const auto result = model_->forward(std::span(&run, 1));
-    return {result.logits.begin(), result.logits.end()};
-  }
-  Logits rest(Sequence& of) { return next(of, std::ssize(of.tokens) - of.computed); }
-
-  static TokenRun run_of(const Sequence& of, int64_t count, Wanted wanted) {
-    return {.tokens = std::span(of.tokens).subspan(of.computed, count),
-            .position = of.computed,
-            .blocks = of.blocks,
-            .wanted = wanted};
-  }
-
- private:
-  std::unique_ptr<LanguageModel> model_;
-  std::vector<int32_t> free_;
-};
-
-int32_t largest(std::span<const float> logits) {
-  return static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
-}
-
-double farthest(std::span<const float> a, std::span<const float> b) {
-  EXPECT_EQ(a.size(), b.size());
-  double most = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const double off = std::abs(static_cast<double>(a[i]) - b[i]);
-    most = std::isnan(off) ? INFINITY : std::max(most, off);
-  }
-  return most;
-}
-
-std::vector<int32_t> ids_of(const at::Tensor& tensor) {
-  std::vector<int32_t> ids;
-  for (const auto& id : tensor.flatten().unbind()) ids.push_back(id.item<int32_t>());
-  return ids;
-}
-
-// --- transformers' records
-
-struct Oracle {
-  explicit Oracle(const std::string& name)
-      : folder(oracles() + "/" + name),
-        recorded(oracle_json(name)),
-        tensors(read_safetensors(folder + "/expected/tensors.safetensors")) {
-    while (tensors.contains(key(std::ssize(prompts), "input_ids")))
-      prompts.push_back(ids_of(tensors.at(key(std::ssize(prompts), "input_ids"))));
-  }
-
-  static std::string key(int64_t prompt, const std::string& what) {
-    return fmt::format("p{}.{}", prompt, what);
-  }
-  LanguageModelOptions options() const {
-    return {.model = folder + "/model", .precision = Precision::float32};
-  }
-  // Of the token at `place` of a prompt, if it was recorded.
-  std::optional<Logits> logits(size_t prompt, int64_t place) const {
-    const auto last = tensors.find(key(prompt, "logits_last"));
-    if (last != tensors.end() && place + 1 == std::ssize(prompts[prompt]))
-      return values(last->second.flatten());
-    const auto all = tensors.find(key(prompt, "logits"));
-    if (all == tensors.end()) return std::nullopt;
-    return values(all->second[0][place]);
-  }
-  double tolerance(size_t prompt) const {
-    const auto& all = recorded.at("tolerance").at("tensor_max_abs");
-    const std::string last = key(prompt, "logits_last");
-    return all.at(all.contains(last) ? last : key(prompt, "logits"));
-  }
-  double step_tolerance(size_t prompt) const {
-    return recorded.at("tolerance").at("tensor_max_abs").at(key(prompt, "step_logits_top8"));
-  }
-
-  static Logits values(const at::Tensor& tensor) {
-    const auto contiguous = tensor.contiguous();
-    return {contiguous.const_data_ptr<float>(),
-            contiguous.const_data_ptr<float>() + contiguous.numel()};
-  }
-
-  std::string folder;
-  Json recorded;
-  std::map<std::string, at::Tensor> tensors;
-  std::vector<std::vector<int32_t>> prompts;
-};
-
-class LanguageOracle : public ::testing::TestWithParam<std::string> {
- protected:
-  // On a busy machine, threads of models so small would wait for each other most of the time.
-  void SetUp() override { at::set_num_threads(1); }
-  void TearDown() override { at::set_num_threads(threads_); }
-
-  const int threads_ = at::get_num_threads();
-  Oracle oracle_{GetParam()};
-  Loaded model_{oracle_.options()};
-};
-
-TEST_P(LanguageOracle, GivesTheRecordedLogits) {
-  ASSERT_GE(oracle_.prompts.size(), 4u);
-  for (size_t p = 0; p < oracle_.prompts.size(); ++p) {
-    auto sequence = model_.sequence(oracle_.prompts[p], 0);
-    const auto last = oracle_.logits(p, std::ssize(sequence.tokens) - 1);
-    ASSERT_TRUE(last);
-    EXPECT_LE(farthest(model_.rest(sequence), *last), oracle_.tolerance(p)) << p;
-  }
-}
-
-TEST_P(LanguageOracle, GivesThemTokenByToken) {
-  int64_t compared = 0;
-  for (size_t p = 0; p < oracle_.prompts.size(); ++p) {
-    auto sequence = model_.sequence(oracle_.prompts[p], 0);
-    for (int64_t place = 0; place < std::ssize(sequence.tokens); ++place) {
-      const auto logits = model_.next(sequence, 1);
-      const auto recorded = oracle_.logits(p, place);
-      if (!recorded) continue;
-      ++compared;
-      EXPECT_LE(farthest(logits, *recorded), oracle_.tolerance(p)) << p << " at " << place;
-    }
-  }
-  EXPECT_GT(compared, std::ssize(oracle_.prompts));
-}
-
-TEST_P(LanguageOracle, GivesThemInPartsOfAnySize) {
-  for (const int64_t part : {5, 32, 47}) {
-    Loaded model(oracle_.options());
-    for (size_t p = 0; p < oracle_.prompts.size(); ++p) {
-      auto sequence = model.sequence(oracle_.prompts[p], 0);
-      const int64_t length = std::ssize(sequence.tokens);
-      Logits logits;
-      while (sequence.computed < length)
-        logits = model.next(sequence, std::min(part, length - sequence.computed));
-      EXPECT_LE(farthest(logits, *oracle_.logits(p, length - 1)), oracle_.tolerance(p))
-          << p << " in parts of " << part;
-    }
-  }
-}
-
-// All prompts in one pass, then a token of each: as it was recorded of each alone. Every other one
-// asks for the best token only.
-TEST_P(LanguageOracle, ContinuesAllOfThemTogether) {
-  std::vector<Sequence> sequences;
-  std::vector<std::vector<int32_t>> generated;
-  for (size_t p = 0; p < oracle_.prompts.size(); ++p) {
-    generated.push_back(ids_of(oracle_.tensors.at(Oracle::key(p, "generated"))));
-    sequences.push_back(model_.sequence(oracle_.prompts[p], std::ssize(generated.back())));
-  }
-  for (size_t step = 0; step < generated[0].size(); ++step) {
-    std::vector<TokenRun> runs;
-    for (size_t p = 0; p < sequences.size(); ++p)
-      runs.push_back(Loaded::run_of(sequences[p],
-                                    std::ssize(sequences[p].tokens) - sequences[p].computed,
-                                    (p + step) % 2 ? Wanted::best : Wanted::logits));
-    const auto result = model_->forward(runs);
-    size_t row = 0, best = 0;
-    for (size_t p = 0; p < sequences.size(); ++p) {
-      int32_t token = -1;
-      if (runs[p].wanted == Wanted::best) {
-        token = result.best[best++];
-      } else {
-        const auto logits =
-            result.logits.subspan(row++ * model_->vocabulary_size(), model_->vocabulary_size());
-        token = largest(logits);
-        const auto at_step = [&](const char* what) {
-          return oracle_.tensors.at(Oracle::key(p, what))[0][static_cast<int64_t>(step)];
-        };
-        const auto ids = ids_of(at_step("step_logits_top8_ids"));
-        const auto top = Oracle::values(at_step("step_logits_top8"));
-        for (size_t i = 0; i < ids.size(); ++i)
-          EXPECT_NEAR(logits[ids[i]], top[i], oracle_.step_tolerance(p)) << p << " at " << step;
-      }
-      EXPECT_EQ(token, generated[p][step]) << p << " at " << step;
-      sequences[p].computed = std::ssize(sequences[p].tokens);
-      sequences[p].tokens.push_back(generated[p][step]);
-    }
-    EXPECT_EQ(result.best.size(), best);
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Recorded, LanguageOracle,
-                         ::testing::Values("qwen2.5", "lm-linear-old", "lm-linear-scaled",
-                                           "lm-llama-bias-untied", "lm-llama-dynamic",
-                                           "lm-llama-yarn-factors", "lm-llama3-scaled",
-                                           "lm-qwen2-yarn"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::ranges::replace_if(
-                               name, [](char c) { return !std::isalnum(c); }, '_');
-                           return name;
-                         });
 
 // --- packed weights
 
@@ -279,7 +44,7 @@ double relative_error(const Logits& got, const Logits& wanted) {
 }
 
 // Codes of 8 bits for weights and activations; 4 bits cost ten times as much. What a wrong row or
-// bias costs in the models here is in PackedModel.WouldNoticeMistakes.
+// bias costs in the models here is in PackedModelMistakes.
 constexpr double int8_error = 0.04, int4_error = 0.40;
 
 class PackedModel : public ::testing::TestWithParam<std::string> {
@@ -297,8 +62,9 @@ class PackedModel : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(PackedModel, IsNearFloat32) {
-  for (const bool tied : {true, false}) {
-    made_.tied = tied;
+  for (const bool more : {false, true}) {
+    made_.tied = !more;
+    made_.biased = more && GetParam() == "llama";
     made_.draw();
     const auto wanted = exact();
     const double int8 =
@@ -315,14 +81,24 @@ TEST_P(PackedModel, IsNearFloat32) {
 
 // Each of these mistakes in one layer of one kind is farther from the true logits than the
 // tolerance above.
-TEST_P(PackedModel, WouldNoticeMistakes) {
-  made_.draw();
-  const auto wanted = exact();
-  const auto right = made_.tensors;
-  const auto off = [&](const std::string& what) {
-    EXPECT_GT(relative_error(exact(), wanted), 2 * int8_error) << what;
-    made_.tensors = right;
-  };
+class PackedModelMistakes : public PackedModel {
+ protected:
+  void draw() {
+    made_.draw();
+    wanted_ = exact();
+    right_ = made_.tensors;
+  }
+  void expect_noticed(const std::string& what) {
+    EXPECT_GT(relative_error(exact(), wanted_), 2 * int8_error) << what;
+    made_.tensors = right_;
+  }
+
+  Logits wanted_;
+  decltype(made_.tensors) right_;
+};
+
+TEST_P(PackedModelMistakes, InMatricesWouldBeNoticed) {
+  draw();
   for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
                            "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
     auto& tensor = made_.tensors.at("model.layers.1." + std::string(name) + ".weight");
@@ -330,18 +106,25 @@ TEST_P(PackedModel, WouldNoticeMistakes) {
     // 8 rows in another order: what a mistake in the layout of a panel would do.
     std::rotate(tensor.values.begin(), tensor.values.begin() + width,
                 tensor.values.begin() + 8 * width);
-    off(name);
-  }
-  if (GetParam() == "qwen2") {
-    for (const char* name : {"q", "v"}) {
-      auto& tensor =
-          made_.tensors.at("model.layers.0.self_attn." + std::string(name) + "_proj.bias");
-      std::fill(tensor.values.begin(), tensor.values.end(), 0.0F);
-      off(std::string(name) + " bias");
-    }
+    expect_noticed(name);
   }
   made_.rope_theta = 1e5;
-  off("rope");
+  expect_noticed("rope");
+}
+
+// Those of Qwen2, and all that a Llama model may have. (That of the keys does nothing: it adds the
+// same to all of a query's scores, but for their turning.)
+TEST_P(PackedModelMistakes, LostBiasesWouldBeNoticed) {
+  made_.biased = GetParam() == "llama";
+  draw();
+  std::vector<std::string> names = {"self_attn.q_proj", "self_attn.v_proj"};
+  if (made_.biased)
+    names.insert(names.end(),
+                 {"self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"});
+  for (const auto& name : names) {
+    std::ranges::fill(made_.tensors.at("model.layers.0." + name + ".bias").values, 0.0F);
+    expect_noticed(name);
+  }
 }
 
 TEST_P(PackedModel, HasTheSameBitsInCompany) {
@@ -402,6 +185,8 @@ TEST_P(PackedModel, SaysWhereLogitsAreNoNumbers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, PackedModel, ::testing::Values("qwen2", "llama"),
+                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Architectures, PackedModelMistakes, ::testing::Values("qwen2", "llama"),
                          [](const auto& info) { return info.param; });
 
 TEST(LanguageModel, KeepsWhatIsNoNumberToItsSequence) {

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <fstream>
 
 #include "base/error.h"
+#include "pipelines/language.h"
 #include "pipelines/oracle_case.h"
 #include "pipelines/synthetic.h"
 #include "support/temporary_folder.h"
@@ -42,6 +45,42 @@ Picture picture(ImagePipeline& pipeline) {
                              .height = 48};
   Silent silent;
   return pipeline.generate({&request, 1}, silent)[0].picture;
+}
+
+// The same random weights packed and not: packing moves logits a little.
+TEST(Synthetic, ALanguageModelNeedsItsConfigOnly) {
+  TemporaryFolder folder;
+  Json config = Json::parse(read_file(BACKLOT_TEST_DATA "/oracles/qwen2.5/model/config.json"));
+  config["hidden_size"] = 64;  // which groups of weights divide
+  std::ofstream(folder / "config.json") << config;
+  const auto logits = [&](Precision precision, WeightPacking packing) {
+    LanguageModelOptions options;
+    options.precision = precision;
+    options.packing = packing;
+    options.cache_tokens = 64;
+    options.synthetic = folder.path().string();
+    Silent silent;
+    const auto model = load_language_model(options, at::kCPU, silent);
+    const std::vector<int32_t> tokens = {5, 6, 7, 8}, blocks = {0};
+    const TokenRun run{.tokens = tokens, .position = 0, .blocks = blocks};
+    const auto row = model->forward(std::span(&run, 1)).logits;
+    return std::vector<float>(row.begin(), row.end());
+  };
+  const auto exact = logits(Precision::float32, WeightPacking::none);
+  const auto size = [](const std::vector<float>& values) {
+    double sum = 0;
+    for (const float value : values) sum += double{value} * value;
+    return std::sqrt(sum);
+  };
+  EXPECT_GT(size(exact), 0);
+  EXPECT_EQ(logits(Precision::float32, WeightPacking::none), exact) << "the same every time";
+  for (const auto& [packing, most] :
+       {std::pair{WeightPacking::int8, 0.05}, {WeightPacking::int4, 0.5}}) {
+    auto difference = logits(Precision::automatic, packing);
+    for (size_t i = 0; i < exact.size(); ++i) difference[i] -= exact[i];
+    EXPECT_GT(size(difference), 0);
+    EXPECT_LT(size(difference) / size(exact), most);
+  }
 }
 
 TEST(Synthetic, AFoldersConfigsSufficeForAPicture) {

@@ -113,6 +113,110 @@ TEST_F(EnhanceStages, TheTextIsWhatIsRendered) {
   EXPECT_EQ(sent.parameters["prompt"], "a fox");
 }
 
+class TextSpecs : public EnhanceStages {};
+
+const std::string texts = "task: enhance\n";
+
+TEST_F(TextSpecs, EveryItemIsAText) {
+  const Plan made = plan(texts +
+                         "defaults: {style: anime, top_k: 9, stop: END}\n"
+                         "jobs: [{prompt: \"a {red|blue} fox\", seed: 5, count: 2}]");
+  EXPECT_EQ(made.task, Task::enhance);
+  EXPECT_EQ(made.output.format, "txt");
+  ASSERT_EQ(made.items.size(), 4u);
+  ASSERT_EQ(made.texts.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(made.items[i].text_id, made.items[i].id);
+    EXPECT_EQ(made.texts[i].id, made.items[i].id);
+    EXPECT_EQ(made.items[i].model_fingerprint, "w");
+  }
+  EXPECT_EQ(made.items[3].output, "texts/00003-a-blue-fox-6.txt");
+  EXPECT_EQ(made.texts[3].seed, 6u);
+  EXPECT_EQ(made.texts[3].sampling.stop, std::vector<std::string>{"END"});
+  EXPECT_EQ(made.items[3].parameters["stop"], Json({"END"}));
+  EXPECT_EQ(made.items[3].parameters["style"]["path"], "anime");
+  EXPECT_EQ(made.items[3].parameters["top_k"], 9);
+}
+
+TEST_F(TextSpecs, AStageAndATaskMakeTheSameText) {
+  const std::string how = "style: anime, seed: 5, temperature: 0.4";
+  const Plan stage = plan("enhance: {model: model, " + how + "}\njobs: [{prompt: a fox}]");
+  const Plan task = plan(texts + "jobs: [{prompt: a fox, " + how + "}]");
+  EXPECT_EQ(stage.texts[0].id, task.items[0].id);
+}
+
+TEST_F(TextSpecs, SeedsThatNobodyGaveAreDrawnOnce) {
+  const std::string rest = texts + "jobs: [{prompt: a fox}, {prompt: a hen}, {prompt: a fox}]";
+  const Plan made = plan(rest);
+  ASSERT_EQ(made.items.size(), 3u);
+  EXPECT_NE(made.texts[0].seed, made.texts[2].seed);
+  EXPECT_EQ(plan(rest).items[2].id, made.items[2].id);
+}
+
+TEST_F(TextSpecs, ChatsNeedNoPrompt) {
+  const Plan made = plan(
+      texts +
+      "jobs: [{messages: [{role: system, content: Be brief.}, {role: user, content: Hi there}], "
+      "seed: 1}]");
+  ASSERT_EQ(made.items.size(), 1u);
+  EXPECT_EQ(made.texts[0].messages.size(), 2u);
+  EXPECT_EQ(made.texts[0].prompt, "Hi there");
+  EXPECT_EQ(made.texts[0].style, nullptr);
+  EXPECT_EQ(made.items[0].output, "texts/00000-hi-there-1.txt");
+  EXPECT_FALSE(made.items[0].parameters.contains("style"));
+}
+
+TEST_F(TextSpecs, TheResolvedSpecGivesTheSamePlan) {
+  world_.write("chats.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}\n");
+  const Plan made = plan(texts +
+                         "jobs: [{prompt: a fox, matrix: {style: [anime, product]}}, "
+                         "{prompts_from: chats.jsonl, stop: [a, b]}]");
+  ASSERT_EQ(made.items.size(), 3u);
+  const Plan again =
+      make_plan(read_spec(world_.write("again.yaml", made.spec.dump(1))),
+                {.language_model = [](const fs::path&) { return "w"; }, .base_seed = 1});
+  ASSERT_EQ(again.items.size(), made.items.size());
+  for (size_t i = 0; i < made.items.size(); ++i) EXPECT_EQ(again.items[i].id, made.items[i].id);
+}
+
+TEST_F(TextSpecs, MistakesHaveTheirPlace) {
+  const auto in_job = [&](const std::string& job) {
+    return error(texts + "jobs: [{" + job + "}]");
+  };
+  EXPECT_EQ(in_job("prompt: a fox, steps: 3"),
+            "4:24: steps has no meaning for this task; remove it");
+  EXPECT_EQ(in_job("seed: 3"), "4:8: prompt is missing; add `prompt: …`");
+  EXPECT_EQ(in_job("prompt: a fox, messages: [{role: user, content: Hi}]"),
+            "4:17: prompt and messages are given; remove one of the two");
+  EXPECT_EQ(in_job("messages: []"),
+            "4:19: messages is empty; give a list of {role: system, user or assistant, content: "
+            "text}");
+  EXPECT_EQ(in_job("messages: [{role: bot, content: Hi}]"),
+            "4:19: messages has the role \"bot\"; give one of system, user, assistant");
+  EXPECT_EQ(in_job("style: anime, messages: [{role: user, content: Hi}]"),
+            "4:16: style has no say in messages, which are answered as they are; remove it, or "
+            "write `style: null` in the job");
+  EXPECT_EQ(in_job("prompt: a fox, stop: ''"), "4:30: stop holds an empty text; remove it");
+  EXPECT_EQ(in_job("prompt: a fox, count: 2, temperature: 0"),
+            "4:8: with a temperature of 0 all variants are the same; give a temperature above 0, "
+            "or count: 1");
+  EXPECT_EQ(in_job("prompt: a fox, enhance: {style: anime}"),
+            "4:24: enhance is a stage before pictures, and this task makes texts; put what is in "
+            "it into `defaults:` or the jobs, and its model to the top");
+  const std::string jobs = "jobs: [{prompt: a fox}]";
+  EXPECT_EQ(error(texts + "output: {format: png}\n" + jobs),
+            "4:18: texts have the format txt; leave it out");
+  EXPECT_EQ(error("output: {format: txt}\n" + jobs),
+            "3:18: the format txt is for texts; use png, jpeg or webp");
+  EXPECT_EQ(error(texts + "output: {quality: 3}\n" + jobs),
+            "4:10: quality is for pictures; remove it");
+  EXPECT_EQ(error(texts + "output: {name: 'a-{width}'}\n" + jobs),
+            "4:16: name has the field {width}, which texts don't have; use {index}, {slug} or "
+            "{seed}");
+  EXPECT_EQ(error("jobs: [{prompt: a fox, messages: [{role: user, content: Hi}]}]"),
+            "3:24: messages has no meaning for this task; write `task: enhance`, or remove it");
+}
+
 TEST_F(EnhanceStages, MistakesHaveTheirPlace) {
   const std::string jobs = "\njobs: [{prompt: a fox}]";
   EXPECT_EQ(error("enhance: {style: anime}" + jobs),

@@ -261,7 +261,8 @@ class TinyLanguageModel {
     for (const char* mark : {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "th"})
       tokens.emplace_back(mark);
     for (const auto& phrase : phrases) tokens.push_back(spelled(phrase));
-    while (std::ssize(tokens) < vocabulary) tokens.push_back("<" + std::to_string(tokens.size()));
+    while (std::ssize(tokens) < vocabulary)
+      tokens.push_back(std::string("<").append(std::to_string(tokens.size())));
     std::string kinds;
     for (uint32_t id = 0; id < tokens.size(); ++id)
       kinds += le<int32_t>(id >= marks && id < marks + 3 ? 3 : 1);

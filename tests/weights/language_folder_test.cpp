@@ -10,6 +10,7 @@
 #include "support/temporary_folder.h"
 #include "weights/decoder_config_reader.h"
 #include "weights/decoder_tensors.h"
+#include "weights/language_configs.h"
 #include "weights/safetensors_bytes.h"
 
 namespace backlot {
@@ -347,6 +348,35 @@ TEST_F(Language, SaysWhatIsNoLanguageModel) {
   expect_complaint(opening("a.safetensors"), "give the folder that holds them");
   write_quickly(folder_ / "a.txt", "x");
   expect_complaint(opening("a.txt"), "not a language model");
+}
+
+// Against the numbers of parameters that the models' pages name.
+TEST(PublishedLanguageModels, HaveTheirPublishedSizes) {
+  const std::map<std::string, int64_t> parameters = {
+      {"qwen2.5-7b", 7615616512}, {"qwen2.5-0.5b", 494032768}, {"smollm2-135m", 134515008}};
+  EXPECT_EQ(published_language_models().size(), parameters.size());
+  for (const auto& name : published_language_models()) {
+    int64_t sum = 0;
+    for (const auto& tensor : decoder_tensors(*published_decoder_config(name))) {
+      int64_t numbers = 1;
+      for (const int64_t size : tensor.shape) numbers *= size;
+      sum += numbers;
+    }
+    EXPECT_EQ(sum, parameters.at(name)) << name;
+  }
+  EXPECT_FALSE(published_decoder_config("qwen2.5"));
+}
+
+TEST_F(Language, ItsConfigAloneMakesASyntheticModel) {
+  fs::create_directories(folder_ / "sizes");
+  write_quickly(folder_ / "sizes/config.json", qwen2_config().dump());
+  EXPECT_EQ(synthetic_decoder_config((folder_ / "sizes").string()).hidden_size, 16);
+  try {
+    synthetic_decoder_config((folder_ / "nowhere").string());
+    FAIL() << "there is no such folder";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("qwen2.5-7b"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(Language, HasAFingerprintThatFollowsTheFiles) {

@@ -37,18 +37,24 @@ void forget(const std::filesystem::path& path) {
 TEST(ReadAhead, BringsWholeFilesIntoMemory) {
   const TemporaryFolder folder;
   constexpr size_t bytes = size_t{3} << 20;
-  std::ofstream(folder.path() / "a") << std::string(bytes, 'a');
-  std::ofstream(folder.path() / "b") << std::string(bytes, 'b');
-  forget(folder.path() / "a");
-  forget(folder.path() / "b");
-  const ReadAhead ahead({folder.path() / "a", folder.path() / "missing", folder.path() / "b"});
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (resident_pages(folder.path() / "b", bytes) < bytes / 4096 &&
-         std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto a = folder.path() / "a", b = folder.path() / "b";
+  std::ofstream(a) << std::string(bytes, 'a');
+  std::ofstream(b) << std::string(bytes, 'b');
+  const auto brought = [&] {
+    return resident_pages(a, bytes) == bytes / 4096 && resident_pages(b, bytes) == bytes / 4096;
+  };
+  // A system short of memory takes pages away again: a few tries at having all of them at once.
+  bool whole = false;
+  for (int tries = 0; tries < 5 && !whole; ++tries) {
+    forget(a);
+    forget(b);
+    const ReadAhead ahead({a, folder.path() / "missing", b});
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(6);
+    while (!(whole = brought()) && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  EXPECT_EQ(resident_pages(folder.path() / "a", bytes), bytes / 4096);
-  EXPECT_EQ(resident_pages(folder.path() / "b", bytes), bytes / 4096);
+  EXPECT_TRUE(whole) << resident_pages(a, bytes) << " and " << resident_pages(b, bytes)
+                     << " pages in memory of " << bytes / 4096;
 }
 
 TEST(ReadAhead, EndsBeforeItIsDone) {

@@ -8,6 +8,7 @@ extern "C" {
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <new>
 #include <stdexcept>
 
@@ -78,8 +79,8 @@ class StreamSink : public FrameSink {
   void add(const RgbFrame& frame) override {
     // The encoder may still hold the last frame's pixels.
     if (av_frame_make_writable(frame_.get()) < 0) throw std::bad_alloc();
-    const uint8_t* const from[] = {frame.rgb.data()};
-    const int stride[] = {static_cast<int>(settings_.width * 3)};
+    const uint8_t* const from[] = {padded(frame.rgb)};
+    const int stride[] = {static_cast<int>(padded_row())};
     sws_scale(scaler_.get(), from, stride, 0, frame_->height, frame_->data, frame_->linesize);
     frame_->pts = frames_++;
     muxer_.encode(frame_.get());
@@ -91,10 +92,28 @@ class StreamSink : public FrameSink {
   }
 
  private:
+  static constexpr size_t more_pixels = 32;
+
+  size_t padded_row() const { return (static_cast<size_t>(settings_.width) + more_pixels) * 3; }
+
+  // libswscale reads whole vectors, beyond the ends of rows, and what it finds there shows: here it
+  // is the last pixel again and again.
+  const uint8_t* padded(std::span<const uint8_t> rgb) {
+    const auto row = static_cast<size_t>(settings_.width) * 3;
+    padded_.resize(padded_row() * static_cast<size_t>(settings_.height));
+    for (size_t y = 0; y < static_cast<size_t>(settings_.height); ++y) {
+      uint8_t* to = padded_.data() + y * padded_row();
+      std::copy_n(rgb.data() + y * row, row, to);
+      for (size_t i = row; i < padded_row(); ++i) to[i] = to[i - 3];
+    }
+    return padded_.data();
+  }
+
   StreamSettings settings_;
   Muxer muxer_;
   OwnedScaler scaler_;
   OwnedFrame frame_;
+  std::vector<uint8_t> padded_;
   int64_t frames_ = 0;
 };
 
