@@ -65,6 +65,16 @@ Tensor windows(const Tensor& x, int64_t stride = 1) {
 // [out, in, 3, ...] -> [out, 3 in, ...], as windows() lays channels out
 Tensor over_windows(const Tensor& weight) { return weight.transpose(1, 2).flatten(1, 2); }
 
+// Channels that the kernels don't take are filled up with zeros: the three of a picture are cheaper
+// as sixteen there than as three elsewhere.
+std::optional<WinogradConv> winograd_over_frames(const Tensor& weight, const Tensor& bias) {
+  const int64_t more = (kernels::lanes - weight.size(0) % kernels::lanes) % kernels::lanes;
+  const auto filled =
+      more == 0 ? weight : at::constant_pad_nd(weight, {0, 0, 0, 0, 0, 0, 0, 0, 0, more});
+  return WinogradConv::make_over_frames(filled.transpose(1, 2),
+                                        more == 0 ? bias : at::constant_pad_nd(bias, {0, more}));
+}
+
 }  // namespace
 
 Tensor to_maps(const Tensor& frames) { return frames.flatten(0, 1).permute({0, 3, 1, 2}); }
@@ -103,12 +113,6 @@ Tensor PixelNorm::operator()(const Tensor& x) const {
   return out;
 }
 
-Tensor PixelNorm::silu(const Tensor& x) const {
-  auto out = at::empty_like(x);
-  write(x, true, out);
-  return out;
-}
-
 Tensor PixelNorm::silu_after_past(const Tensor& x, Tensor& slot) const {
   auto out = space_after_past(x);
   fill_past(slot, out);
@@ -120,17 +124,25 @@ Tensor PixelNorm::silu_after_past(const Tensor& x, Tensor& slot) const {
 }
 
 CausalConv3d::CausalConv3d(const Weights& w, int64_t in, int64_t out)
-    : weight_(w("weight", {out, in, 3, 3, 3})), bias_(w("bias", {out})) {
-  if (weight_.device().is_cpu()) {
-    conv_.emplace(over_windows(weight_), bias_, w.quantization());
-    weight_.reset();
-    bias_.reset();
-  } else {
+    : out_(out), weight_(w("weight", {out, in, 3, 3, 3})), bias_(w("bias", {out})) {
+  if (!weight_.device().is_cpu()) {
     weight_ = weight_.contiguous(at::MemoryFormat::ChannelsLast3d);
+    return;
   }
+  winograd_ = winograd_over_frames(weight_, bias_);
+  if (!winograd_) conv_.emplace(over_windows(weight_), bias_, w.quantization());
+  weight_.reset();
+  bias_.reset();
 }
 
 Tensor CausalConv3d::operator()(const Tensor& x, const Tensor* residual) const {
+  if (winograd_) {
+    if (residual && residual->size(4) % kernels::lanes == 0) {
+      return winograd_->over_frames(x, residual);
+    }
+    const auto y = winograd_->over_frames(x).narrow(4, 0, out_).contiguous();
+    return residual ? y + *residual : y;
+  }
   if (conv_) {
     const auto maps = to_maps(windows(x));
     return to_frames(residual ? conv_->plus(maps, to_maps(*residual)) : (*conv_)(maps), x.size(0));

@@ -39,9 +39,7 @@ class PixelNorm {
   // x: [..., C]
   Tensor operator()(const Tensor& x) const;
 
-  Tensor silu(const Tensor& x) const;
-
-  // after_past(silu(x), slot) without a copy of x's frames
+  // after_past(silu of that, slot) without a copy of x's frames
   Tensor silu_after_past(const Tensor& x, Tensor& slot) const;
 
  private:
@@ -60,7 +58,9 @@ class CausalConv3d {
   Tensor operator()(const Tensor& x, const Tensor* residual = nullptr) const;
 
  private:
-  std::optional<Conv2d> conv_;  // on the CPU: over the channels of three frames
+  std::optional<WinogradConv> winograd_;
+  int64_t out_;
+  std::optional<Conv2d> conv_;  // elsewhere on the CPU: over the channels of three frames
   Tensor weight_, bias_;        // elsewhere
 };
 

@@ -58,31 +58,45 @@ class WanNetworks : public ::testing::TestWithParam<std::string> {
   c10::InferenceMode inference;
 };
 
+// The record's input_ids are those of the prompt before it is cleaned; the embeddings are of these.
+const std::vector<int64_t> fox = {
+    57, 128, 10, 3,   23, 19, 90, 3,   2,  196, 14, 20,  409, 57,  3,  23, 145, 188, 71,
+    3,  38,  17, 141, 11, 3,  35, 131, 10, 71,  3,  44,  285, 11,  3,  37, 67,  18,  18,
+    3,  14,  44, 19,  6,  19, 3,  2,   3,  4,   25, 168, 107, 227, 19, 6,  127, 47,  1};
+const std::vector<int64_t> negative = {3, 293, 85, 11, 3, 41, 24, 150, 38,  36, 11, 3,
+                                       2, 75,  89, 2,  3, 54, 6,  122, 134, 6,  4,  1};
+
 TEST_P(WanNetworks, TextEncoderGivesTheRecordedEmbeddings) {
   const auto encoder = load<UMT5Encoder>(
       Checkpoint::open(model() + "/text_encoder", "model"),
       read_umt5_config(json_file(model() + "/text_encoder/config.json"), "text_encoder"),
       at::kFloat, at::kCPU);
   const auto length = facts["job"]["max_sequence_length"].get<int64_t>();
-  auto tokens = recorded.at("input_ids").unsqueeze(0);
-  if (tokens.size(1) > length) {  // cut, with the end token in the last place
-    tokens = at::cat({tokens.narrow(1, 0, length - 1), tokens.narrow(1, tokens.size(1) - 1, 1)}, 1);
+  const bool guided = recorded.contains("negative_prompt_embeds");
+  auto tokens = guided ? at::tensor(fox) : recorded.at("input_ids");
+  if (tokens.size(0) > length) {  // cut, with the end token in the last place
+    tokens = at::cat({tokens.narrow(0, 0, length - 1), tokens.narrow(0, tokens.size(0) - 1, 1)});
   }
-  const int64_t padding = length - tokens.size(1);
-  const auto ids = at::constant_pad_nd(tokens, {0, padding});
-  const auto mask = at::constant_pad_nd(at::ones_like(tokens), {0, padding});
+  const auto padded = [&](const Tensor& x) {
+    return at::constant_pad_nd(x, {0, length - x.size(0)}).unsqueeze(0);
+  };
+  const auto ids = padded(tokens), mask = padded(at::ones_like(tokens));
   const auto& expected = recorded.at("prompt_embeds");
   EXPECT_LE(largest_difference(encoder.encode(ids, mask), expected), tolerance("prompt_embeds"));
 
-  // Beside a shorter text, whose padding it must not look at.
-  const auto brief = at::zeros_like(ids);
-  brief.narrow(1, 0, 2).copy_(ids.narrow(1, 0, 2));
+  // Beside a shorter text, whose padding it must not look at, nor the other way round.
+  const auto brief = at::tensor(negative);
   const auto both =
-      encoder.encode(at::cat({brief, ids}), at::cat({brief.gt(0).to(at::kLong), mask}));
+      encoder.encode(at::cat({padded(brief), ids}), at::cat({padded(at::ones_like(brief)), mask}));
   EXPECT_LE(largest_difference(both[1], expected[0]), tolerance("prompt_embeds"));
-  const auto alone = encoder.encode(brief, brief.gt(0).to(at::kLong));
+  const auto alone = encoder.encode(padded(brief), padded(at::ones_like(brief)));
   EXPECT_LE(largest_difference(both[0], alone[0]), tolerance("prompt_embeds"));
-  EXPECT_TRUE(both[0].narrow(0, 2, length - 2).eq(0).all().item<bool>());
+  const auto behind = both[0].narrow(0, brief.size(0), length - brief.size(0));
+  EXPECT_TRUE(behind.eq(0).all().item<bool>());
+  if (guided) {
+    EXPECT_LE(largest_difference(alone, recorded.at("negative_prompt_embeds")),
+              tolerance("negative_prompt_embeds"));
+  }
 }
 
 TEST_P(WanNetworks, TransformerGivesTheRecordedOutputs) {
