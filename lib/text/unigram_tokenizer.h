@@ -23,8 +23,9 @@ class UnigramTokenizer {
   // Reads a tokenizer folder: tokenizer.json if there is one, else spiece.model; besides, where
   // present, tokenizer_config.json, special_tokens_map.json and added_tokens.json. A T5Tokenizer
   // normalises by the file's character map and splits at white space, whatever else the files say,
-  // as transformers does; for other classes tokenizer.json's own steps count. Nothing in the files
-  // is trusted. Throws LoadError naming the file.
+  // as transformers does: unknown text has the id 2 and never becomes bytes. For other classes
+  // tokenizer.json's own steps count. Nothing in the files is trusted. Throws LoadError naming the
+  // file.
   static UnigramTokenizer load(const std::filesystem::path& folder);
 
   // The ids of `text`, without </s>. Registered tokens inside the text, such as </s>, give their

@@ -52,8 +52,9 @@ TEST(CleanPrompt, TakesLongTexts) {
   EXPECT_EQ(clean_prompt("x" + mojibake).size(), 1 + mojibake.size() / 2);
   // In the midst of other text, which no encoding has.
   EXPECT_EQ(clean_prompt("你" + mojibake).size(), 3 + mojibake.size() / 2);
-  for (size_t i = 0; i < 5000; ++i) references += "amp;";
-  EXPECT_TRUE(clean_prompt("&" + references).starts_with("&"));
+  for (size_t i = 0; i < 400; ++i) references += "amp;";
+  // More levels than fix_text() has rounds; what is left, two more passes resolve.
+  EXPECT_EQ(clean_prompt("&" + references).size(), 1 + 4 * (400 - 100 - 2));
 }
 
 TEST(HtmlEntities, AreResolvedAsBrowsersDo) {

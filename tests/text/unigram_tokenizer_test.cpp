@@ -82,18 +82,18 @@ TEST(UnigramTokenizer, PadsAndCutsToTheLengthAskedFor) {
   EXPECT_EQ(tokenizer.eos(), 1);
   EXPECT_EQ(tokenizer.pad(), 0);
   EXPECT_EQ(tokenizer.vocabulary_size(), 2010);
-  const Ids text = tokenizer.encode("1st");
-  ASSERT_EQ(text.size(), 3u);
-  const auto padded = tokenizer.encode_padded("1st", 6);
-  EXPECT_EQ(padded.ids, (Ids{text[0], text[1], text[2], 1, 0, 0}));
-  EXPECT_EQ(padded.length, 4);
-  EXPECT_EQ(tokenizer.encode_padded("1st", 4).ids, (Ids{text[0], text[1], text[2], 1}));
-  const auto cut = tokenizer.encode_padded("1st", 3);
-  EXPECT_EQ(cut.ids, (Ids{text[0], text[1], 1}));
-  EXPECT_EQ(cut.length, 3);
+  const Ids text = tokenizer.encode("a cat");
+  ASSERT_EQ(text.size(), 2u);
+  const auto padded = tokenizer.encode_padded("a cat", 5);
+  EXPECT_EQ(padded.ids, (Ids{text[0], text[1], 1, 0, 0}));
+  EXPECT_EQ(padded.length, 3);
+  EXPECT_EQ(tokenizer.encode_padded("a cat", 3).ids, (Ids{text[0], text[1], 1}));
+  const auto cut = tokenizer.encode_padded("a cat", 2);
+  EXPECT_EQ(cut.ids, (Ids{text[0], 1}));
+  EXPECT_EQ(cut.length, 2);
   EXPECT_EQ(tokenizer.encode_padded("", 3).ids, (Ids{1, 0, 0}));
-  EXPECT_EQ(tokenizer.encode_padded("1st", 1).ids, (Ids{1}));
-  EXPECT_THROW(tokenizer.encode_padded("1st", 0), UsageError);
+  EXPECT_EQ(tokenizer.encode_padded("a cat", 1).ids, (Ids{1}));
+  EXPECT_THROW(tokenizer.encode_padded("a cat", 0), UsageError);
 }
 
 TEST(UnigramTokenizer, RegistersAsManyExtraIdsAsTheConfigSays) {

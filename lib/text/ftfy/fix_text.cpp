@@ -14,7 +14,7 @@ namespace {
 enum class Html { unescape, keep };
 
 constexpr size_t longest_segment = 1'000'000;
-constexpr int most_rounds = 1000;
+constexpr int most_rounds = 100;
 
 bool is_ascii_letter(char32_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_ascii_digit(char32_t c) { return c >= '0' && c <= '9'; }

@@ -14,7 +14,7 @@ namespace backlot {
 // characters go, and the rest is composed (NFC). Surrogates, which ftfy also repairs, can't be in
 // `text`.
 //
-// A text that needs more than 1,000 rounds, with references nested that deep, is left at that.
+// A text that needs more than 100 rounds, with references nested that deep, is left at that.
 std::u32string fix_text(std::u32string_view text);
 
 }  // namespace backlot
