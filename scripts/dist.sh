@@ -113,6 +113,9 @@ lay_out() {
   bundle_needs_of "$build/lib/libbacklot_video.so"
   local package file
   for package in "${header_packages[@]}"; do add_licence_of "$package"; done
+  # Of which the program holds tables.
+  install -m 644 lib/text/ftfy/NOTICE "$licences/ftfy.txt"
+  install -m 644 /usr/share/common-licenses/Apache-2.0 "$licences/Apache-2.0.txt"
   # patchelf first: it can't always grow what strip has tightened.
   patchelf --set-rpath "\$ORIGIN/../lib" "$stage/bin/backlot"
   for file in "$stage"/lib/*.so*; do patchelf --set-rpath "\$ORIGIN" "$file"; done

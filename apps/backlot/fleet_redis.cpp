@@ -108,6 +108,7 @@ CoordinatorOptions coordinator_options(const GenerateOptions& options, const Red
   out.quantization = options.quantize;
   out.batch_size = options.batch_size;
   out.allow_lower_precision = options.allow_lower_precision;
+  out.checkpoint_steps = options.checkpoint_steps;
   out.worker_command = "backlot fleet-run --worker --redis " + address.shown();
   if (!address.password.empty()) out.worker_command += " (with its password)";
   if (redis.queue != "backlot") out.worker_command += " --queue " + redis.queue;

@@ -65,6 +65,7 @@ std::shared_ptr<RunTarget> target_of(const PreparedRun& run, const RunFolder& fo
   target->batch_size = options.batch_size;
   target->cache = cache_target(options.cache);
   target->allow_lower_precision = options.allow_lower_precision;
+  target->checkpoint_steps = options.checkpoint_steps;
   return target;
 }
 

@@ -24,6 +24,8 @@
 namespace backlot {
 namespace {
 
+constexpr std::string_view visual_tasks[] = {"text-to-image", "text-to-video"};
+
 void declare_job_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--prompt", options.prompts, "what to make; may be given several times")
       ->group("Jobs without a spec");
@@ -35,8 +37,15 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
         ->group("Jobs without a spec");
   };
   field_option("--model", "model", "a diffusers folder or an SDXL checkpoint in safetensors");
+  offer_values(
+      *field_option("--task", "task",
+                    "text-to-image or text-to-video (else by --frames, --fps, the preset)"),
+      visual_tasks);
+  field_option("--format", "format",
+               "of outputs: png, jpeg, webp; mp4, webm, gif, png-sequence, …");
   for (const auto& field : job_fields())
-    if (field.name != "prompt" && field.applies_to(Task::text_to_image)) {
+    if (field.name != "prompt" &&
+        (field.applies_to(Task::text_to_image) || field.applies_to(Task::text_to_video))) {
       CLI::Option* option =
           field_option(option_name(field), std::string(field.name), std::string(field.help));
       if (!field.choices.empty()) offer_values(*option, field.choices);
@@ -45,7 +54,8 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
   field_option("--preset", "preset", "a bundle of defaults, see jobspecs/presets.yaml");
   field_option("--name", "name", "the run folder's name");
   field_option("--prompts-from", "prompts_from", ".txt with a prompt a line, .csv or .jsonl");
-  app.add_option("--from", options.from, "make this picture again from what it says of itself")
+  app.add_option("--from", options.from,
+                 "make this picture or clip again from what it says of itself")
       ->group("Jobs without a spec");
 }
 
@@ -127,6 +137,7 @@ RunTotals make_items(PreparedRun& run, RunFolder& folder, LazyEngine& engine, Re
              making.quantization = quantization_of(options.quantize);
              making.batch_size = options.batch_size;
              making.allow_lower_precision = options.allow_lower_precision;
+             making.checkpoint_steps = options.checkpoint_steps;
              making.cache = cache;
              run_on_one_device(engine.get(), run.plan, folder, making, progress, stop);
            },

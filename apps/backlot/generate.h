@@ -33,6 +33,7 @@ struct GenerateOptions {
   std::string quota, min_free;  // sizes as given; "" for none
   CacheOptions cache;
   int64_t batch_size = 0;
+  std::optional<int64_t> checkpoint_steps;
   int threads = 0;
   bool allow_lower_precision = false;
   std::optional<Shard> shard;  // of fleet-run
@@ -62,6 +63,13 @@ int64_t count_done(const PreparedRun& run);
 // `workers`: the device of each process that will make items.
 void print_plan(const PreparedRun& run, const GenerateOptions& options,
                 const std::vector<std::string>& workers);
+
+// Of a clip " x 81 frames at 16 fps", else nothing.
+std::string length_of(const Item& item);
+
+// Refuses what no clip of the run can be made with, before any is. Throws SpecError, UsageError,
+// LoadError.
+void check_clips(const PreparedRun& run, const GenerateOptions& options);
 
 MemoryWish memory_wish(const GenerateOptions& options);
 // Every spec is read and planned before the first one starts, so that a mistake in the last is

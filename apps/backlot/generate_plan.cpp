@@ -12,6 +12,7 @@
 #include "log.h"
 #include "media/metadata.h"
 #include "media/picture_io.h"
+#include "media/video_writer.h"
 #include "model_store.h"
 #include "run/history.h"
 #include "spec/alternatives.h"
@@ -20,6 +21,7 @@
 #include "version.h"
 #include "weights/language_folder.h"
 #include "weights/model_folder.h"
+#include "weights/video_memory.h"
 
 namespace backlot {
 namespace {
@@ -49,14 +51,25 @@ void warn_of_other_model(const Json& record, const std::string& model, const std
                 "; expect another picture");
 }
 
+std::vector<std::string> sets_with_format(const GenerateOptions& options) {
+  std::vector<std::string> sets = options.sets;
+  if (const auto format = options.fields.find("format"); format != options.fields.end())
+    sets.insert(sets.begin(), "output.format=" + format->second);
+  return sets;
+}
+
 SpecDocument document_from_picture(const GenerateOptions& options) {
   const Json record = read_backlot_metadata(options.from);
   Json fields = Json::object();
   std::string prompt;
   const Json parameters = record.value("parameters", Json::object());
+  const Task task = parameters.contains("fps") ? Task::text_to_video : Task::text_to_image;
+  fields["task"] = task_name(task);
   for (const auto& [name, value] : parameters.items()) {
     const Field* field = find_field(name);
     if (!field || value.is_null() || options.fields.contains(name)) continue;
+    // Of a picture by a video model: that it is one frame.
+    if (!field->applies_to(task)) continue;
     if (name == "vae")
       throw UsageError(options.from, "was made with another VAE than the model's",
                        "give --vae DIR, the folder of " + value.value("path", std::string("it")));
@@ -69,19 +82,30 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
     else
       fields[name] = literal;
   }
-  for (const auto& [name, text] : options.fields) fields[name] = text;
+  for (const auto& [name, text] : options.fields)
+    if (name != "format") fields[name] = text;
   if (!fields.contains("model")) fields["model"] = model_for_picture(record, options.from);
   warn_of_other_model(record, fields["model"], options.from);
   if (record.value("from_a1111_text", false))
     log_warning(options.from +
                 ": carries no backlot record; its parameters are read from the "
                 "text of another program and may be incomplete");
-  SpecDocument document = quick_spec(
-      fields, options.prompts.empty() ? std::vector{prompt} : options.prompts, options.sets);
+  SpecDocument document =
+      quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
+                 sets_with_format(options));
+  if (options.fields.contains("format")) return document;
   const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
   const std::string extension = fs::path(options.from).extension().string();
-  const auto kind = picture_kind(extension.empty() ? "" : extension.substr(1));
-  if (kind && std::none_of(options.sets.begin(), options.sets.end(), sets_format))
+  const std::string name = fs::is_directory(options.from) ? "png-sequence"
+                           : extension.empty()            ? ""
+                                                          : extension.substr(1);
+  const auto kind = picture_kind(name);
+  const auto clip = video_format(name);
+  if (task == Task::text_to_video && clip &&
+      std::none_of(options.sets.begin(), options.sets.end(), sets_format))
+    document.output.format = name_of(*clip);
+  if (task == Task::text_to_image && kind &&
+      std::none_of(options.sets.begin(), options.sets.end(), sets_format))
     document.output.format = *kind == PictureKind::png    ? "png"
                              : *kind == PictureKind::jpeg ? "jpeg"
                                                           : "webp";
@@ -90,8 +114,12 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
 
 SpecDocument document_from_options(const GenerateOptions& options) {
   Json fields = Json::object();
-  for (const auto& [name, text] : options.fields) fields[name] = text;
-  return quick_spec(fields, options.prompts, options.sets);
+  for (const auto& [name, text] : options.fields)
+    if (name != "format") fields[name] = text;
+  if (!fields.contains("task") && !fields.contains("preset") &&
+      (fields.contains("frames") || fields.contains("fps")))
+    fields["task"] = task_name(Task::text_to_video);
+  return quick_spec(fields, options.prompts, sets_with_format(options));
 }
 
 // A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say
@@ -111,12 +139,21 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
                     RunInfo& info) {
   const ModelFolder model = ModelFolder::open(path);
   const std::string pipeline = model.pipeline_class();
-  if (!pipeline.starts_with("StableDiffusionXL"))
-    throw LoadError(path.string(), fmt::format("is a {}, not an SDXL pipeline", pipeline),
-                    "give a Stable Diffusion XL or SDXL-Turbo model");
+  const bool wan = pipeline == "WanPipeline";
+  if (!wan && !pipeline.starts_with("StableDiffusionXL"))
+    throw LoadError(path.string(),
+                    fmt::format("is a {}, neither an SDXL nor a Wan pipeline", pipeline),
+                    "give a Stable Diffusion XL, SDXL-Turbo or Wan text-to-video model");
   ModelFacts facts;
   facts.fingerprint = fingerprint(model, variant);
-  if (const auto pixels = default_pixels(model))
+  if (wan) {
+    facts.family = ModelFamily::wan;
+    facts.default_width = 832;
+    facts.default_height = 480;
+    const VideoSizes sizes = video_sizes(model, variant);
+    facts.side_multiple = sizes.spatial * sizes.patch_side;
+    facts.two_transformers = !model.index().value("boundary_ratio", Json()).is_null();
+  } else if (const auto pixels = default_pixels(model))
     facts.default_width = facts.default_height = *pixels;
   const auto known = [&](const ModelInfo& each) { return each.path == path; };
   if (std::none_of(info.models.begin(), info.models.end(), known))
@@ -157,6 +194,7 @@ void print_plan_json(const PreparedRun& run, const GenerateOptions& options, Mem
         memory["model"] = first.model.filename().string();
         memory["width"] = first.parameters["width"];
         memory["height"] = first.parameters["height"];
+        if (by_video_model(first)) memory["frames"] = first.parameters["frames"];
         memory["items"] = batch.items.size();
         out["memory"].push_back(std::move(memory));
       }
@@ -242,6 +280,7 @@ PreparedRun prepare_run(SpecDocument document, const GenerateOptions& options) {
            [&](const fs::path& model) { return language_model_fingerprint(model, run.info); },
        .base_seed = run.info.base_seed,
        .output = absolute});
+  check_clips(run, options);
   return run;
 }
 
@@ -269,9 +308,9 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options,
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
       print_result(
-          fmt::format("    {} × {}x{}, {} steps{}, scheduler {}", batch.items.size(),
+          fmt::format("    {} × {}x{}{}, {} steps{}, scheduler {}", batch.items.size(),
                       shown(one.parameters["width"]), shown(one.parameters["height"]),
-                      shown(one.parameters["steps"]),
+                      length_of(one), shown(one.parameters["steps"]),
                       image_request(one).cache > 1
                           ? fmt::format(" (deep features every {} steps)", image_request(one).cache)
                           : "",

@@ -25,8 +25,13 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
           "--quantize", options.quantize,
           "none, int8 (CPU) or fp8 (Ada and Hopper GPUs): faster, slightly other pictures"),
       quantization_names);
-  app.add_option("--batch-size", options.batch_size, "pictures made together (else by free memory)")
+  app.add_option("--batch-size", options.batch_size,
+                 "pictures made together (else by free memory); clips are made one by one")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--checkpoint-steps", options.checkpoint_steps,
+                 "keep what there is of a clip after every N steps, 0: never (else every 20 s), so "
+                 "that a run that was ended goes on from there")
+      ->check(CLI::Range(0, 1000));
   app.add_option("--quota", options.quota,
                  "stop before the run folder's outputs take more than this, e.g. 50GB");
   app.add_option("--min-free", options.min_free,
@@ -35,7 +40,7 @@ void declare_run_options(CLI::App& app, GenerateOptions& options) {
                "where float32 does not fit into memory, bfloat16 may take its place");
   app.add_flag("--dry-run", options.dry_run, "say what would be made and what memory it takes");
   app.add_flag("--fresh", options.fresh, "start over: remove what an earlier run made");
-  app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the pictures");
+  app.add_flag("--no-metadata", options.no_metadata, "keep parameters out of the outputs");
   app.add_option("--progress", options.progress, "auto, bar, plain, json or off")
       ->check(CLI::IsMember({"auto", "bar", "plain", "json", "off"}));
   declare_metrics_options(app, options.metrics);

@@ -15,6 +15,7 @@
 #include "pipelines/memory_meter.h"
 #include "pipelines/memory_pool.h"
 #include "pipelines/sdxl.h"
+#include "pipelines/wan.h"
 #include "probe/probe.h"
 
 namespace backlot {
@@ -80,6 +81,11 @@ class TorchEngine : public Engine {
   std::unique_ptr<ImagePipeline> load_image_pipeline(const PipelineOptions& options,
                                                      Progress& progress) override {
     return load_sdxl(options, device_, progress);
+  }
+
+  std::unique_ptr<VideoPipeline> load_video_pipeline(const VideoPipelineOptions& options,
+                                                     Progress& progress) override {
+    return load_wan(options, device_, progress);
   }
 
   std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,

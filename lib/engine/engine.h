@@ -21,6 +21,9 @@
 
 namespace backlot {
 
+class VideoPipeline;  // engine/video.h
+struct VideoPipelineOptions;
+
 struct EngineOptions {
   std::string device = "cpu";  // cpu, cuda or cuda:N
   int threads = 0;             // for one operator on the CPU; 0: as many as the process may use
@@ -174,6 +177,10 @@ class Engine {
                                                              Progress& progress) = 0;
 
   // Throws as load_image_pipeline().
+  virtual std::unique_ptr<VideoPipeline> load_video_pipeline(const VideoPipelineOptions& options,
+                                                             Progress& progress);
+
+  // Throws as load_image_pipeline().
   virtual std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,
                                                              Progress& progress);
 
@@ -185,6 +192,12 @@ class Engine {
   virtual void measure_kernels(const KernelRequest& request, const KernelListener& report,
                                Progress& progress) = 0;
 };
+
+inline std::unique_ptr<VideoPipeline> Engine::load_video_pipeline(const VideoPipelineOptions&,
+                                                                  Progress&) {
+  throw EnvironmentError("text-to-video", "this engine makes no videos",
+                         "run it on a device that does");
+}
 
 inline std::unique_ptr<LanguageModel> Engine::load_language_model(
     const LanguageModelOptions& options, Progress&) {

@@ -6,7 +6,7 @@
 namespace backlot {
 
 // Raised whenever engine.h changes, so that a binary never talks to another version's engine.
-inline constexpr int engine_abi = 7;
+inline constexpr int engine_abi = 8;
 
 using EngineAbi = int (*)();
 using MakeEngine = Engine* (*)(const EngineOptions&);

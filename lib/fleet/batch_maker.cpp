@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "fleet/batch_watch.h"
+#include "fleet/clip_maker.h"
+#include "fleet/making.h"
 #include "media/picture_io.h"
 #include "media/preview.h"
 #include "spec/spec.h"
@@ -20,18 +22,6 @@ namespace {
 // model.
 int writer_threads(const DeviceFacts& device) {
   return device.name.starts_with("cuda") ? std::clamp(usable_processors() / 2, 1, 8) : 1;
-}
-
-void note_seconds(Attempt& attempt, const StageSeconds& seconds) {
-  attempt.text_encode = seconds.text_encode;
-  attempt.denoise = seconds.denoise;
-  attempt.decode = seconds.decode;
-}
-
-std::string problem_of(const std::exception& error) {
-  if (const auto* ours = dynamic_cast<const Error*>(&error))
-    return ours->where().empty() ? ours->problem() + "; " + ours->mend() : ours->what();
-  return error.what();
 }
 
 // What is wrong with a model the engine says best, when it loads it.
@@ -69,7 +59,15 @@ BatchMaker::BatchMaker(LoadedPipeline& loaded, const OutputSettings& output, Res
         MemoryWish{options_.precision, options_.quantization, options_.batch_size,
                    options_.allow_lower_precision},
         MemoryStore(), sizes_if_readable);
+  clips_ = std::make_unique<ClipMaker>(
+      MakingPlace{loaded_, output_, store_, options_, progress_, stop_, *planner_, device_.name,
+                  [this] { return memory_now(); }},
+      [this](const Item& item, Picture picture, Attempt attempt, bool changed) {
+        writer_.submit({&item, std::move(picture), std::move(attempt), {}, changed});
+      });
 }
+
+BatchMaker::~BatchMaker() = default;
 
 std::string BatchMaker::loaded_by(const Item& item) const {
   return fmt::format("{} {} {} {}{}", pipeline_key(item), item.model_fingerprint,
@@ -77,7 +75,9 @@ std::string BatchMaker::loaded_by(const Item& item) const {
                      lowered_.contains(pipeline_key(item)) ? " lowered" : "");
 }
 
-bool BatchMaker::has_model_of(const Item& item) const { return loaded_.holds(loaded_by(item)); }
+bool BatchMaker::has_model_of(const Item& item) const {
+  return by_video_model(item) ? clips_->has_model_of(item) : loaded_.holds(loaded_by(item));
+}
 
 DeviceMemory BatchMaker::memory_now() const {
   const DeviceFacts facts = engine_.device();
@@ -131,6 +131,7 @@ void BatchMaker::tell_once(const std::string& about, const std::vector<std::stri
 }
 
 int64_t BatchMaker::most_together(const Item& item, int64_t items) {
+  if (by_video_model(item)) return 1;
   load(item, items);
   const std::string batches = batch_key(item);
   const BatchPlan plan = planner_->plan(item, items, memory_now(), manner_now(item));
@@ -141,6 +142,7 @@ int64_t BatchMaker::most_together(const Item& item, int64_t items) {
 
 size_t BatchMaker::look_ahead(std::span<const Item* const> coming, int64_t together) {
   constexpr size_t most = 96;
+  if (by_video_model(*coming.front())) return 1;
   auto& pipeline = load(*coming.front(), std::ssize(coming));
   const auto size = static_cast<size_t>(together);
   if (!pipeline.text_encoders_out()) return std::min(size, coming.size());
@@ -157,6 +159,10 @@ size_t BatchMaker::look_ahead(std::span<const Item* const> coming, int64_t toget
 
 void BatchMaker::make(const std::vector<const Item*>& batch) {
   const Item& first = *batch.front();
+  if (by_video_model(first)) {
+    for (const Item* item : batch) clips_->make(*item);
+    return;
+  }
   auto& pipeline = load(first, std::ssize(batch));
   const BatchPlan plan =
       planner_->plan_batch(first, std::ssize(batch), memory_now(), manner_now(first));
@@ -309,17 +315,15 @@ void BatchMaker::put_into_cache(const FinishedPicture& finished, std::string byt
                                 const OutputFile& file) {
   // Decoded in tiles for want of memory it has slightly other pixels than were asked for.
   if (!options_.cache || finished.changed_for_memory) return;
-  MadeWith how;
-  how.device = device_.name.substr(0, device_.name.find(':'));
-  how.dtype = finished.attempt.dtype;
-  how.quantization = finished.attempt.quantization;
   CachedOutput output;
   output.bytes = std::move(bytes);
   output.sha256 = file.sha256;
   output.width = finished.picture.width;
   output.height = finished.picture.height;
   output.attempt = finished.attempt;
-  options_.cache->put(cache_key(*finished.item, output_, how, options_.cache->version()), output);
+  options_.cache->put(
+      cache_key(*finished.item, output_, made_with(finished.attempt), options_.cache->version()),
+      output);
 }
 
 void BatchMaker::write_or_tell(FinishedPicture finished) {
@@ -334,13 +338,7 @@ void BatchMaker::write_or_tell(FinishedPicture finished) {
 void BatchMaker::write(FinishedPicture finished) {
   const Item& item = *finished.item;
   progress_.writing(item);
-  const Json record{
-      {"id", item.id},
-      {"parameters", rendered_parameters(item)},
-      {"model",
-       {{"path", item.model.filename().string()}, {"fingerprint", item.model_fingerprint}}},
-      {"dtype", finished.attempt.dtype},
-      {"quantization", finished.attempt.quantization}};
+  const Json record = metadata_record(item, finished.attempt);
   const PictureFormat format{.kind = *picture_kind(output_.format),
                              .quality = output_.quality,
                              .max_bytes = output_.max_bytes};

@@ -27,8 +27,10 @@ namespace backlot {
 struct MakingOptions {
   Precision precision = Precision::automatic;
   Quantization quantization = Quantization::none;
-  int64_t batch_size = 0;                  // 0: as many as fit
-  bool allow_lower_precision = false;      // float32 may become bfloat16 where it does not fit
+  int64_t batch_size = 0;              // 0: as many as fit
+  bool allow_lower_precision = false;  // float32 may become bfloat16 where it does not fit
+  // After how many steps of a clip what there is of it is kept, 0: never; else every so often.
+  std::optional<int64_t> checkpoint_steps = {};
   int64_t workers = 1;                     // processes that share the device
   std::optional<uint64_t> memory_limit;    // bytes that this one may take; else its share
   std::shared_ptr<MemoryPlanner> planner;  // null: one with these wishes, and the usual store
@@ -38,6 +40,8 @@ struct MakingOptions {
   std::function<void()> write_failed = {};
 };
 
+class ClipMaker;
+
 // Failed items are recorded, not thrown. Everything throws LoadError (a model), EnvironmentError
 // (disk full, device lost), Interrupted; what was finished by then is recorded.
 class BatchMaker {
@@ -45,6 +49,7 @@ class BatchMaker {
   // All that is given by reference must outlive it.
   BatchMaker(LoadedPipeline& loaded, const OutputSettings& output, ResultStore& store,
              const MakingOptions& options, RunProgress& progress, const StopSignal& stop);
+  ~BatchMaker();
 
   bool has_model_of(const Item& item) const;
 
@@ -56,9 +61,10 @@ class BatchMaker {
   // loading text encoders for each batch. Returns how many of them were prepared.
   size_t look_ahead(std::span<const Item* const> coming, int64_t together);
 
-  // Items of one batch key; more than fit are made in parts. On return they may still be on their
-  // way to the disk. Out of memory, it goes on with smaller batches, then decodes in tiles, then
-  // moves the text encoders out, then goes down in precision if it may, then gives the item up.
+  // Items of one batch key; more than fit are made in parts, those of video models one by one. On
+  // return they may still be on their way to the disk. Out of memory, it goes on with smaller
+  // batches, then decodes in tiles, then moves the text encoders out, then goes down in precision
+  // if it may, then gives the item up.
   void make(const std::vector<const Item*>& batch);
 
   // Waits until all is on disk.
@@ -105,6 +111,7 @@ class BatchMaker {
   std::set<std::string> lowered_;          // by pipeline key: those in lower precision than wished
   std::set<std::string> tiled_;            // by batch key: those that want tiles
   std::set<std::string> told_;             // warnings that were given
+  std::unique_ptr<ClipMaker> clips_;       // of items that video models make
   OutputWriter writer_;
 };
 

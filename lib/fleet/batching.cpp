@@ -22,8 +22,8 @@ std::string pipeline_key(const Item& item) {
 }
 
 std::string batch_key(const Item& item) {
-  Json key =
-      pick(item.parameters, {"width", "height", "steps", "scheduler", "vae_tiling", "cache"});
+  Json key = pick(item.parameters,
+                  {"width", "height", "frames", "steps", "scheduler", "vae_tiling", "cache"});
   key["guidance"] = item.parameters.value("guidance_scale", 0.0) > 1;
   return pipeline_key(item) + canonical_json(key);
 }

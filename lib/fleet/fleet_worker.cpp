@@ -40,6 +40,7 @@ Json run_json(const RunTarget& run, const std::string& worker) {
           {"quantization", run.quantization},
           {"batch_size", run.batch_size},
           {"allow_lower_precision", run.allow_lower_precision},
+          {"checkpoint_steps", run.checkpoint_steps ? Json(*run.checkpoint_steps) : Json()},
           {"cache", cache_json(run.cache)}};
 }
 

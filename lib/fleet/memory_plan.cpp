@@ -153,6 +153,8 @@ MemoryKey MemoryPlanner::key(const Item& item, const DeviceMemory& device,
   key.guidance = request.guidance_scale > 1;
   key.text_encoders_out = manner.text_encoders_out;
   key.tiled = manner.tiled;
+  if (by_video_model(item)) key.frames = item.parameters["frames"];
+  key.text_encoder_on_host = manner.text_encoder_on_host;
   return key;
 }
 
@@ -165,6 +167,17 @@ NeededMemory MemoryPlanner::estimate(const Item& item, const DeviceMemory& devic
   need.fixed = is_gpu(device.name) ? context_bytes : process_bytes;
   need.networks = weights.networks;
   if (!manner.text_encoders_out) need.text_encoders = weights.text_encoders;
+  if (const auto& video = sizes(item).video) {
+    need.working =
+        clip_bytes(*video, as,
+                   {.width = request.width,
+                    .height = request.height,
+                    .frames = item.parameters.value("frames", int64_t{1}),
+                    .text_tokens = item.parameters.value("max_sequence_length", int64_t{512}),
+                    .guidance = request.guidance_scale > 1,
+                    .tiled = manner.tiled});
+    return need;
+  }
   need.working = working_bytes(sizes(item), as,
                                {.width = request.width,
                                 .height = request.height,
@@ -192,7 +205,8 @@ NeededMemory MemoryPlanner::need(const Item& item, const DeviceMemory& device, c
     need.measured = true;
   }
   // Their weights come and go while nothing else is at work.
-  if (manner.text_encoders_out) need.working = std::max(need.working, weights.largest_text_encoder);
+  if (manner.text_encoders_out && !manner.text_encoder_on_host)
+    need.working = std::max(need.working, weights.largest_text_encoder);
   return need;
 }
 
@@ -207,16 +221,17 @@ class MemoryPlanner::Search {
         device_(device),
         request_(image_request(item)),
         allowed_(allowance(device)),
-        wanted_(std::max<int64_t>(wanted, 1)) {}
+        wanted_(by_video_model(item) ? 1 : std::max<int64_t>(wanted, 1)) {}
 
   BatchPlan run(const std::optional<Manner>& loaded) {
     const std::string first = loaded ? loaded->dtype : dtype_for(planner_.wish_.precision, device_);
-    std::vector<Manner> manners = manners_in(first, loaded && loaded->text_encoders_out);
+    std::vector<Manner> manners = manners_in(first, loaded);
     const Manner plainest = manners.front();
     const bool lower =
         planner_.wish_.allow_lower_precision || planner_.wish_.precision == Precision::automatic;
     if (!loaded && lower && first == "float32")
-      for (auto& manner : manners_in("bfloat16", false)) manners.push_back(std::move(manner));
+      for (auto& manner : manners_in("bfloat16", std::nullopt))
+        manners.push_back(std::move(manner));
     for (const auto& manner : manners) {
       if (const int64_t most = most_that_fit(manner); most > 0)
         return described(manner, most, true, plainest);
@@ -228,13 +243,18 @@ class MemoryPlanner::Search {
   }
 
  private:
-  std::vector<Manner> manners_in(const std::string& dtype, bool already_out) const {
+  std::vector<Manner> manners_in(const std::string& dtype,
+                                 const std::optional<Manner>& loaded) const {
+    const bool already_out = loaded && loaded->text_encoders_out;
+    const bool already_on_host = loaded && loaded->text_encoder_on_host;
     std::vector<Manner> manners;
     const bool tiles_help = planner_.tiles_help(item_);
     for (const bool tiled : {false, true}) {
       if (tiled != request_.vae_tiling && (request_.vae_tiling || !tiles_help)) continue;
       for (const bool out : {false, true})
-        if (out || !already_out) manners.push_back({dtype, out, tiled});
+        if ((out || !already_out) && !already_on_host) manners.push_back({dtype, out, tiled});
+      if (is_gpu(device_.name) && by_video_model(item_))
+        manners.push_back({dtype, true, tiled, /*text_encoder_on_host=*/true});
     }
     return manners;
   }
@@ -273,6 +293,7 @@ class MemoryPlanner::Search {
     plan.wished = std::min(planner_.wish_.batch_size, wanted_);
     plan.vae_tiling = manner.tiled;
     plan.text_encoders_out = manner.text_encoders_out;
+    plan.text_encoder_on_host = manner.text_encoder_on_host;
     plan.fits = fits;
     plan.need = need(manner, batch);
     plan.allowed = allowed_;
@@ -283,13 +304,16 @@ class MemoryPlanner::Search {
   void explain(BatchPlan& plan, const Manner& manner, const Manner& plainest) const {
     const auto one = with_margin(need(plainest, 1));
     const auto say = [&](std::vector<std::string>& to, const std::string& what) {
-      to.push_back(fmt::format("{}: one picture would take {}, and {} may be taken", what,
-                               human_bytes(one), human_bytes(allowed_)));
+      to.push_back(fmt::format("{}: one {} would take {}, and {} may be taken", what,
+                               by_video_model(item_) ? "clip" : "picture", human_bytes(one),
+                               human_bytes(allowed_)));
     };
     if (manner.dtype != plainest.dtype)
       say(plan.warnings, fmt::format("{} in place of {}", manner.dtype, plainest.dtype));
     if (manner.text_encoders_out && !plainest.text_encoders_out)
-      say(plan.reasons, "text encoders only while prompts are encoded");
+      say(plan.reasons, manner.text_encoder_on_host
+                            ? "text encoder in the host's memory, while prompts are encoded"
+                            : "text encoders only while prompts are encoded");
     if (manner.tiled && !plainest.tiled) say(plan.warnings, "decoded in tiles");
     if (plan.batch < wanted_ && plan.fits) {
       const bool was_learned = learned(manner) == plan.batch && this->fits(manner, plan.batch + 1);

@@ -76,8 +76,9 @@ struct BatchPlan {
   int64_t batch = 1;   // pictures together, at least 1
   int64_t wished = 0;  // as asked for, no more than there are; 0: as many as fit
   bool vae_tiling = false;
-  bool text_encoders_out = false;  // held only while prompts are encoded
-  bool fits = true;                // false: this is the least that can be tried
+  bool text_encoders_out = false;     // held only while prompts are encoded
+  bool text_encoder_on_host = false;  // of a video model on a GPU: and then not there either
+  bool fits = true;                   // false: this is the least that can be tried
   NeededMemory need;
   uint64_t allowed = 0;               // bytes that one worker may take
   std::vector<std::string> reasons;   // why it is not the plainest way, in words
@@ -94,6 +95,7 @@ uint64_t measurable_peak(std::string_view device, const NeededMemory& need);
 struct Manner {
   std::string dtype = "float32";
   bool text_encoders_out = false, tiled = false;
+  bool text_encoder_on_host = false;  // where text_encoders_out; video models on GPUs
 };
 
 // What decides an item's model's memory, read from its folder. Throws LoadError.

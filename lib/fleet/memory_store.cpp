@@ -49,6 +49,10 @@ Json to_json(const MemoryKey& key, const MeasuredMemory& memory) {
            {"guidance", key.guidance}, {"text_encoders_out", key.text_encoders_out},
            {"tiled", key.tiled},       {"before", memory.before},
            {"loaded", memory.loaded},  {"peaks", std::move(peaks)}};
+  if (key.frames > 0) {
+    out["frames"] = key.frames;
+    out["text_encoder_on_host"] = key.text_encoder_on_host;
+  }
   if (memory.limit) {
     out["limit"] = *memory.limit;
     out["limit_allowed"] = memory.limit_allowed;
@@ -67,6 +71,8 @@ std::pair<MemoryKey, MeasuredMemory> entry_from(const Json& json) {
   json.at("guidance").get_to(key.guidance);
   json.at("text_encoders_out").get_to(key.text_encoders_out);
   json.at("tiled").get_to(key.tiled);
+  key.frames = json.value("frames", int64_t{0});
+  key.text_encoder_on_host = json.value("text_encoder_on_host", false);
   MeasuredMemory memory;
   json.at("before").get_to(memory.before);
   json.at("loaded").get_to(memory.loaded);

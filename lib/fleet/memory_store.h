@@ -22,6 +22,8 @@ struct MemoryKey {
   bool guidance = false;
   bool text_encoders_out = false;  // loaded for encoding only
   bool tiled = false;
+  int64_t frames = 0;                 // of a clip; 0: pictures
+  bool text_encoder_on_host = false;  // of a clip: a GPU that never holds it
 
   auto operator<=>(const MemoryKey&) const = default;
 };

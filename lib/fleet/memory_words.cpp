@@ -8,11 +8,11 @@
 namespace backlot {
 namespace {
 
-std::string parts(const NeededMemory& need) {
+std::string parts(const Item& item, const NeededMemory& need) {
   std::string text =
       fmt::format("process {}, networks {}", human_bytes(need.fixed), human_bytes(need.networks));
   if (need.text_encoders > 0) text += ", text encoders " + human_bytes(need.text_encoders);
-  return text + ", pictures " + human_bytes(need.working);
+  return text + (by_video_model(item) ? ", the clip " : ", pictures ") + human_bytes(need.working);
 }
 
 // What could be asked for that fits, where the plan does not.
@@ -20,7 +20,10 @@ std::vector<std::string> what_would_fit(MemoryPlanner& planner, const Item& item
                                         const DeviceMemory& device, const BatchPlan& plan) {
   std::vector<std::string> lines;
   if (plan.dtype == "float32") {
-    const Manner narrow{.dtype = "bfloat16", .text_encoders_out = true, .tiled = plan.vae_tiling};
+    const Manner narrow{.dtype = "bfloat16",
+                        .text_encoders_out = true,
+                        .tiled = plan.vae_tiling,
+                        .text_encoder_on_host = plan.text_encoder_on_host};
     const uint64_t peak = planner.need(item, device, narrow, 1).peak();
     if (peak <= plan.allowed)
       lines.push_back(
@@ -31,7 +34,10 @@ std::vector<std::string> what_would_fit(MemoryPlanner& planner, const Item& item
   for (int64_t by = 2; by <= 8 && request.width / by >= 64 && request.height / by >= 64; by *= 2) {
     smaller.parameters["width"] = request.width / by / 64 * 64;
     smaller.parameters["height"] = request.height / by / 64 * 64;
-    const Manner manner{.dtype = plan.dtype, .text_encoders_out = true};
+    const Manner manner{.dtype = plan.dtype,
+                        .text_encoders_out = true,
+                        .tiled = plan.vae_tiling,
+                        .text_encoder_on_host = plan.text_encoder_on_host};
     const uint64_t peak = planner.need(smaller, device, manner, 1).peak();
     if (peak > plan.allowed) continue;
     lines.push_back(fmt::format("{}x{} would fit, with {}", smaller.parameters["width"].dump(),
@@ -51,6 +57,7 @@ Json to_json(const BatchPlan& plan) {
           {"batch_wished", plan.wished > 0 ? Json(plan.wished) : Json()},
           {"vae_tiling", plan.vae_tiling},
           {"text_encoders_out", plan.text_encoders_out},
+          {"text_encoder_on_host", plan.text_encoder_on_host},
           {"fits", plan.fits},
           {"bytes",
            {{"peak", plan.need.peak()},
@@ -72,13 +79,15 @@ std::vector<std::string> memory_lines(MemoryPlanner& planner, const Item& item, 
       device.workers > 1 ? fmt::format(" in each of {} workers", device.workers) : "";
   lines.push_back(fmt::format("{}, {}, {} together{}{}{}", plan.device, plan.dtype, plan.batch,
                               each, plan.vae_tiling ? ", decoded in tiles" : "",
-                              plan.text_encoders_out ? ", text encoders moved out" : ""));
+                              plan.text_encoder_on_host ? ", text encoder on the host"
+                              : plan.text_encoders_out  ? ", text encoders moved out"
+                                                        : ""));
   const std::string allowed = plan.allowed == unknown_allowance
                                   ? ""
                                   : fmt::format(", of {} that {}", human_bytes(plan.allowed),
                                                 each.empty() ? "may be taken" : "each may take");
   lines.push_back(fmt::format("{} at the peak{} ({}; {}){}", human_bytes(plan.need.peak()), each,
-                              parts(plan.need), plan.need.measured ? "measured" : "estimated",
+                              parts(item, plan.need), plan.need.measured ? "measured" : "estimated",
                               allowed));
   lines.insert(lines.end(), plan.reasons.begin(), plan.reasons.end());
   for (const auto& warning : plan.warnings) lines.push_back("warning: " + warning);

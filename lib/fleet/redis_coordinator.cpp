@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "fleet/batching.h"
+#include "run/output_files.h"
 
 namespace backlot {
 namespace {
@@ -48,6 +49,7 @@ RedisCoordinator::RedisCoordinator(RedisAddress address, const Plan& plan, uint6
   queued.quantization = options_.quantization;
   queued.batch_size = options_.batch_size;
   queued.allow_lower_precision = options_.allow_lower_precision;
+  queued.checkpoint_steps = options_.checkpoint_steps;
   target_ = to_text(queued);
   for (const Item& item : plan.items) items_[item.id] = &item;
   for (const Item* item : folder.pending()) left_.insert(item->id);
@@ -226,7 +228,7 @@ void RedisCoordinator::take_in_again(const Record& record) {
 }
 
 bool RedisCoordinator::file_is_there(const OutputFile& file) const {
-  return root_.file_size(file.path) == file.bytes;
+  return output_bytes(root_, file.path) == file.bytes;
 }
 
 void RedisCoordinator::look_for_unseen() {

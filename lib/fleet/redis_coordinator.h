@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -24,6 +25,7 @@ struct CoordinatorOptions {
   std::string dtype = "auto", quantization = "none";
   int64_t batch_size = 0;
   bool allow_lower_precision = false;
+  std::optional<int64_t> checkpoint_steps = {};
   std::string worker_command;                 // how a box is started, for a message
   std::chrono::milliseconds patience{10000};  // to wait for the server at the start
   double silent_after = 10;                   // seconds without boxes until a word is said of it

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "run/output_files.h"
 #include "run/run_folder.h"
 
 namespace backlot {
@@ -32,7 +33,8 @@ fs::path make_own_folder(const fs::path& output, const QueuedRun& queued) {
 }
 
 bool file_is_there(const RootedFolder& root, const Record& record) {
-  return record.status == ItemStatus::done && root.file_size(record.file.path) == record.file.bytes;
+  return record.status == ItemStatus::done &&
+         output_bytes(root, record.file.path) == record.file.bytes;
 }
 
 }  // namespace
@@ -45,6 +47,7 @@ RedisRun::RedisRun(const QueuedRun& queued, const std::string& journals, const f
   target->quantization = queued.quantization;
   target->batch_size = queued.batch_size;
   target->allow_lower_precision = queued.allow_lower_precision;
+  target->checkpoint_steps = queued.checkpoint_steps;
   if (output.empty()) {
     target->folder = queued.folder;
     if (!is_folder_of(queued.folder, queued.base_seed))

@@ -21,7 +21,8 @@ std::string to_text(const QueuedRun& run) {
               {"dtype", run.dtype},
               {"quantization", run.quantization},
               {"batch_size", run.batch_size},
-              {"allow_lower_precision", run.allow_lower_precision}}
+              {"allow_lower_precision", run.allow_lower_precision},
+              {"checkpoint_steps", run.checkpoint_steps ? Json(*run.checkpoint_steps) : Json()}}
       .dump();
 }
 
@@ -46,6 +47,8 @@ QueuedRun queued_run_from_text(const std::string& text) {
     run.quantization = json.at("quantization");
     run.batch_size = json.at("batch_size");
     run.allow_lower_precision = json.at("allow_lower_precision");
+    if (const Json& steps = json.at("checkpoint_steps"); !steps.is_null())
+      run.checkpoint_steps = steps.get<int64_t>();
     return run;
   } catch (const Json::exception&) {
     throw EnvironmentError("the queue", "holds an entry that no backlot wrote",

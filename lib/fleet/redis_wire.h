@@ -18,6 +18,7 @@ struct QueuedRun {
   std::string dtype = "auto", quantization = "none";
   int64_t batch_size = 0;
   bool allow_lower_precision = false;
+  std::optional<int64_t> checkpoint_steps = {};
 };
 
 std::string to_text(const QueuedRun& run);

@@ -29,8 +29,9 @@ struct RunTarget {
   std::string journals;  // what the names of this fleet's journals begin with, e.g. "shard-2-of-8."
   OutputSettings output;
   std::string dtype = "auto", quantization = "none";
-  int64_t batch_size = 0;              // as asked for; 0: as many as fit
-  bool allow_lower_precision = false;  // where float32 does not fit
+  int64_t batch_size = 0;                        // as asked for; 0: as many as fit
+  bool allow_lower_precision = false;            // where float32 does not fit
+  std::optional<int64_t> checkpoint_steps = {};  // MakingOptions'
   std::optional<CacheTarget> cache;
 };
 

@@ -106,6 +106,19 @@ class GuardedStore : public ResultStore {
   OutputFile write_output(const Item& item, std::string_view bytes) const override {
     return as_storage([&] { return store_->write_output(item, bytes); });
   }
+  fs::path place_for(const Item& item) const override {
+    return as_storage([&] { return store_->place_for(item); });
+  }
+  std::string temporary_tag() const override { return store_->temporary_tag(); }
+  void claim(const Item& item, uint64_t bytes) const override {
+    as_storage([&] { store_->claim(item, bytes); });
+  }
+  void keep_checkpoint(const Item& item, std::string_view bytes) const override {
+    as_storage([&] { store_->keep_checkpoint(item, bytes); });
+  }
+  std::optional<std::string> checkpoint(const Item& item) const override {
+    return store_->checkpoint(item);
+  }
   void record_engine(const EngineRecord& engine) override {
     as_storage([&] { store_->record_engine(engine); });
   }
@@ -138,6 +151,11 @@ std::unique_ptr<ResultCache> cache_of(const Json& cache, Reporter& reporter) {
   }
 }
 
+std::optional<int64_t> checkpoint_steps_of(const Json& run) {
+  const Json& steps = run.at("checkpoint_steps");
+  return steps.is_null() ? std::nullopt : std::optional(steps.get<int64_t>());
+}
+
 // One run's folder and how its items are made.
 struct RunAtWork {
   RunAtWork(const Json& run, const WorkerSettings& settings, LoadedPipeline& loaded,
@@ -155,6 +173,7 @@ struct RunAtWork {
              .quantization = quantization_named(run.at("quantization").get<std::string>()).value(),
              .batch_size = run.at("batch_size"),
              .allow_lower_precision = run.at("allow_lower_precision"),
+             .checkpoint_steps = checkpoint_steps_of(run),
              .workers = settings.sharing,
              .memory_limit = settings.memory_limit,
              .cache = cache.get(),

@@ -25,6 +25,19 @@ struct StoreRows {
   int64_t stride;
 };
 
+struct StoreGeluRows {
+  template <int vectors>
+  BACKLOT_AVX512_BF16_INLINE void store_row(int64_t row, const __m512 (&sums)[vectors]) const {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      store(out + row * stride + lanes * v, gelu_tanh(sums[v] + load(bias + lanes * v)));
+    }
+  }
+  bfloat16* out;
+  const float* bias;
+  int64_t stride;
+};
+
 struct StoreGatedRows {
   template <int vectors>
   BACKLOT_AVX512_BF16_INLINE void store_row(int64_t row, const __m512 (&sums)[vectors]) const {
@@ -56,7 +69,10 @@ BACKLOT_AVX512_BF16_INLINE void run_panel(const LinearShape& shape, const Linear
   const auto multiply = [&](const auto& epilogue) BACKLOT_AVX512_BF16_LAMBDA {
     multiply_panel<vectors>(in, shape.in, end - begin, panel_weight, shape.in / 2, epilogue);
   };
-  if (shape.gate == Gate::none) {
+  if (shape.activation == Activation::gelu_tanh) {
+    const int64_t first = panel * columns;
+    multiply(StoreGeluRows{rows.out + begin * shape.out + first, rows.bias + first, shape.out});
+  } else if (shape.gate == Gate::none) {
     const int64_t first = panel * columns, at = begin * shape.out + first;
     multiply(StoreRows{rows.out + at, rows.residual ? rows.residual + at : nullptr,
                        rows.bias + first, shape.out});

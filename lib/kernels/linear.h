@@ -1,6 +1,7 @@
 // Linear layers: rows of bfloat16 by a packed weight, summed in float32, with what follows the
-// product done before it is rounded: bias, residual, or the gate of a GEGLU (Shazeer, GLU Variants
-// Improve Transformer, arXiv 2002.05202; GELU with the error function, as in diffusers).
+// product done before it is rounded: bias, residual, an activation, or the gate of a GEGLU
+// (Shazeer, GLU Variants Improve Transformer, arXiv 2002.05202; GELU with the error function, as in
+// diffusers).
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,13 @@ namespace backlot::kernels {
 
 enum class Gate { none, gelu };
 
+enum class Activation { none, gelu_tanh };  // of the product and its bias
+
 struct LinearShape {
   int64_t in;   // even
   int64_t out;  // of the result: a multiple of 16, with a gate of 32
   Gate gate = Gate::none;
+  Activation activation = Activation::none;  // without a gate and without a residual
 
   // With a gate the weight has 2 * out rows, values first; a panel has as many values as gates.
   int64_t weight_rows() const { return gate == Gate::none ? out : 2 * out; }

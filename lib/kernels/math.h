@@ -33,4 +33,11 @@ BACKLOT_AVX512_BF16_INLINE __m512 gelu(__m512 x) {
   return x * _mm512_mask_blend_ps(below, one - half, half);
 }
 
+// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, the tanh by its exponential.
+BACKLOT_AVX512_BF16_INLINE __m512 gelu_tanh(__m512 x) {
+  const auto one = _mm512_set1_ps(1.0f);
+  const auto cubic = x * _mm512_set1_ps(0.044715f) * x * x + x;
+  return x / (one + exponential(cubic * _mm512_set1_ps(-2 * 0.79788456080286536f)));
+}
+
 }  // namespace backlot::kernels

@@ -187,16 +187,21 @@ struct Tiles {
     const int64_t in_height = enlarge == Enlarge::twice ? shape.height / 2 : shape.height;
     const int64_t in_width = enlarge == Enlarge::twice ? shape.width / 2 : shape.width;
     const int64_t step = enlarge == Enlarge::twice ? 1 : 2;
+    const int64_t channels = shape.in / shape.frames;
     for (int64_t tile = begin; tile < end; ++tile) {
       const int64_t top = tile / across * step - 1, left = tile % across * step - 1;
-      const bfloat16* pixels[n * n];
-      for (int i = 0; i < n * n; ++i) {
-        const int64_t y = top + i / n, x = left + i % n;
-        const bool inside = y >= 0 && y < in_height && x >= 0 && x < in_width;
-        pixels[i] = inside ? maps.in + (y * in_width + x) * shape.in : zeros;
+      for (int64_t frame = 0; frame < shape.frames; ++frame) {
+        const bfloat16* in = maps.in + frame * in_height * in_width * channels;
+        const bfloat16* pixels[n * n];
+        for (int i = 0; i < n * n; ++i) {
+          const int64_t y = top + i / n, x = left + i % n;
+          const bool inside = y >= 0 && y < in_height && x >= 0 && x < in_width;
+          pixels[i] = inside ? in + (y * in_width + x) * channels : zeros;
+        }
+        transform_inputs<enlarge>(pixels, channels,
+                                  inputs + (tile - begin) * shape.in + frame * channels,
+                                  (end - begin) * shape.in);
       }
-      transform_inputs<enlarge>(pixels, shape.in, inputs + (tile - begin) * shape.in,
-                                (end - begin) * shape.in);
     }
   }
 

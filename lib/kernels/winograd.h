@@ -22,6 +22,8 @@ struct WinogradShape {
   int64_t in, out;        // channels: multiples of 32 and of 16
   int64_t height, width;  // of the output; with Enlarge::twice both are even
   Enlarge enlarge = Enlarge::no;
+  int64_t frames = 1;  // maps, one after the other, that share the input channels: in / frames
+                       // each, a multiple of 16
 
   int64_t products() const { return enlarge == Enlarge::twice ? 9 : 16; }
   int64_t weight_values() const { return products() * in * out; }
@@ -35,7 +37,8 @@ void pack_winograd_weight(const WinogradShape& shape, const bfloat16* weight, bf
                           int64_t first, int64_t last);
 
 struct WinogradMaps {
-  const bfloat16* in;        // [H, W, in], H and W half of the output's with Enlarge::twice
+  const bfloat16* in;        // [frames, H, W, in / frames], H and W half of the output's with
+                             // Enlarge::twice
   bfloat16* out;             // [height, width, out]
   const float* bias;         // [out]
   const bfloat16* residual;  // [height, width, out], added to the result, or null

@@ -6,8 +6,8 @@
 
 namespace backlot {
 
-ConfigReader::ConfigReader(const Json& config, std::string where)
-    : config_(config), where_(std::move(where)) {
+ConfigReader::ConfigReader(const Json& config, std::string where, std::string family)
+    : config_(config), where_(std::move(where)), family_(std::move(family)) {
   if (!config.is_object()) {
     throw LoadError(where_, "is not a JSON object", "use the model's original config.json");
   }
@@ -30,7 +30,7 @@ void ConfigReader::refuse(const std::string& key, const std::string& why) const 
       where_,
       fmt::format("{} is {}, {}", key,
                   found == config_.end() ? "absent" : found->dump().substr(0, 200), why),
-      "use a model of the SDXL family with its original config.json");
+      fmt::format("use a model of {} with its original config.json", family_));
 }
 
 int64_t ConfigReader::integer(const std::string& key, int64_t otherwise) {

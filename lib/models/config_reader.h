@@ -13,8 +13,8 @@ namespace backlot {
 
 class ConfigReader {
  public:
-  // `where` names the file in messages.
-  ConfigReader(const Json& config, std::string where);
+  // `where` names the file in messages, `family` the models that backlot would take.
+  ConfigReader(const Json& config, std::string where, std::string family = "the SDXL family");
 
   // The value of `key`, or `otherwise` if it is absent or null. Throws LoadError if it is of
   // another kind or, for integers, not above zero.
@@ -49,7 +49,7 @@ class ConfigReader {
   const Json* find(const std::string& key);
 
   const Json& config_;
-  std::string where_;
+  std::string where_, family_;
   std::set<std::string> known_;
 };
 

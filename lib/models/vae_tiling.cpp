@@ -1,24 +1,12 @@
 #include <ATen/ATen.h>
 
 #include "models/autoencoder_kl.h"
+#include "nn/blend.h"
 
 namespace backlot {
 namespace {
 
 constexpr double overlap = 0.25;
-
-// Fades `tile` in over the last `extent` rows (dim 2) or columns (dim 3) of its neighbour.
-void blend(const Tensor& neighbour, Tensor& tile, int64_t dim, int64_t extent) {
-  extent = std::min({neighbour.size(dim), tile.size(dim), extent});
-  if (extent == 0) return;
-  std::vector<int64_t> shape(4, 1);
-  shape[dim] = extent;
-  const auto fade = at::arange(extent, tile.options().dtype(at::kDouble)).div_(extent);
-  const auto rising = fade.to(tile.scalar_type()).view(shape);
-  const auto falling = (1 - fade).to(tile.scalar_type()).view(shape);
-  auto seam = tile.narrow(dim, 0, extent);
-  seam.copy_(neighbour.narrow(dim, neighbour.size(dim) - extent, extent) * falling + seam * rising);
-}
 
 }  // namespace
 
@@ -37,8 +25,8 @@ Tensor AutoencoderKL::decode_tiled(const Tensor& z,
       auto decoded = decode(z.narrow(2, i, std::min(tile, z.size(2) - i))
                                 .narrow(3, j, std::min(tile, z.size(3) - j)));
       between_tiles();
-      if (i > 0) blend(above[row.size()], decoded, 2, extent);
-      if (j > 0) blend(row.back(), decoded, 3, extent);
+      if (i > 0) blend_edges(above[row.size()], decoded, 2, extent);
+      if (j > 0) blend_edges(row.back(), decoded, 3, extent);
       row.push_back(decoded);
       cut.push_back(decoded.narrow(2, 0, std::min(kept, decoded.size(2)))
                         .narrow(3, 0, std::min(kept, decoded.size(3))));

@@ -1,7 +1,6 @@
 #include "nn/group_norm_rows.h"
 
 #include <algorithm>
-#include <bit>
 #include <vector>
 
 #include "nn/row_values.h"
@@ -11,25 +10,6 @@ namespace {
 
 // Few enough that float sums stay exact to a few units in the last place.
 constexpr int64_t rows_in_float = 32;
-
-// Cephes' expf: argument reduced by multiples of ln 2, a polynomial, within 2 units in the last
-// place.
-BACKLOT_INLINE float exponential(float x) {
-  x = std::min(std::max(x, -87.0f), 88.0f);
-  constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float shifted = x * 1.44269504088896341f + round;
-  const float n = shifted - round;
-  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const auto power = (std::bit_cast<int32_t>(shifted) - 0x4b400000 + 127) << 23;
-  return p * std::bit_cast<float>(power);
-}
 
 template <class T>
 BACKLOT_INLINE void moments(const T* x, const T* pivot, int64_t count, int64_t channels,

@@ -59,9 +59,24 @@ Tensor Geglu::operator()(const Tensor& x) const {
   return packed_ ? (*packed_)(x) : fused::geglu((*linear_)(x));
 }
 
-Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
-    : weight_(w("weight", {out, in, shape.kernel, shape.kernel})),
-      bias_(w("bias", {out})),
+GeluLinear::GeluLinear(const Weights& w, int64_t in, int64_t out) {
+  LinearParameters parameters(w, in, out);
+  if (parameters.quantization == Quantization::none) {
+    packed_ = PackedLinear::make(parameters.weight, parameters.bias, kernels::Gate::none,
+                                 kernels::Activation::gelu_tanh);
+  }
+  if (!packed_) linear_.emplace(std::move(parameters));
+}
+
+Tensor GeluLinear::operator()(const Tensor& x) const {
+  if (packed_) return (*packed_)(x);
+  auto y = (*linear_)(x);
+  return at::gelu_(y, "tanh");
+}
+
+Conv2d::Conv2d(Tensor weight, Tensor bias, Quantization quantization, ConvShape shape)
+    : weight_(std::move(weight)),
+      bias_(std::move(bias)),
       stride_(shape.stride),
       padding_(shape.padding) {
   if (shape.kernel == 3 && stride_ == 1 && padding_ == 1) {
@@ -69,7 +84,7 @@ Conv2d::Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape)
   }
   // Faster than int8's direct convolutions, and closer to the reference.
   if (!winograd_) {
-    quantized_ = quantized_conv2d(w.quantization(), weight_, bias_, stride_, padding_);
+    quantized_ = quantized_conv2d(quantization, weight_, bias_, stride_, padding_);
   }
   if (winograd_ || quantized_) {
     weight_.reset();

@@ -68,13 +68,30 @@ class Geglu {
   std::optional<Linear> linear_;  // if not packed
 };
 
+// A linear layer and GELU by its tanh approximation.
+class GeluLinear {
+ public:
+  GeluLinear(const Weights& w, int64_t in, int64_t out);
+
+  // x: [..., in] -> [..., out]
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  std::optional<PackedLinear> packed_;
+  std::optional<Linear> linear_;  // if not packed
+};
+
 struct ConvShape {
   int64_t kernel = 3, stride = 1, padding = 1;
 };
 
 class Conv2d {
  public:
-  Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape = {});
+  // weight: [out, in, kernel, kernel], bias: [out]
+  Conv2d(Tensor weight, Tensor bias, Quantization quantization, ConvShape shape = {});
+  Conv2d(const Weights& w, int64_t in, int64_t out, ConvShape shape = {})
+      : Conv2d(w("weight", {out, in, shape.kernel, shape.kernel}), w("bias", {out}),
+               w.quantization(), shape) {}
 
   // x: [B, in, H, W] -> [B, out, H', W']
   Tensor operator()(const Tensor& x) const;

@@ -33,9 +33,10 @@ struct Division {
 }  // namespace
 
 std::optional<PackedLinear> PackedLinear::make(const Tensor& weight,
-                                               const std::optional<Tensor>& bias, Gate gate) {
+                                               const std::optional<Tensor>& bias, Gate gate,
+                                               kernels::Activation activation) {
   const int64_t rows = weight.size(0);
-  const LinearShape shape{weight.size(1), gate == Gate::none ? rows : rows / 2, gate};
+  const LinearShape shape{weight.size(1), gate == Gate::none ? rows : rows / 2, gate, activation};
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kBFloat16 ||
       !kernels::has_bfloat16_dot() || kernels::has_bfloat16_tiles() || shape.in % 2 != 0 ||
       rows % (gate == Gate::none ? kernels::lanes : 2 * kernels::lanes) != 0) {

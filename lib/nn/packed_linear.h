@@ -15,8 +15,10 @@ class PackedLinear {
  public:
   // None where the kernels don't serve the weight's device, dtype or shape, or where oneDNN has
   // faster ones (AMX). weight: [out, in], with a gate [2 * out, in]; bias: [out], or none
-  static std::optional<PackedLinear> make(const Tensor& weight, const std::optional<Tensor>& bias,
-                                          kernels::Gate gate = kernels::Gate::none);
+  static std::optional<PackedLinear> make(
+      const Tensor& weight, const std::optional<Tensor>& bias,
+      kernels::Gate gate = kernels::Gate::none,
+      kernels::Activation activation = kernels::Activation::none);
 
   // x: [..., in], residual: as the result or none -> [..., out]
   Tensor operator()(const Tensor& x, const Tensor* residual = nullptr) const;

@@ -51,4 +51,10 @@ at::Tensor NoiseBatch::draw() {
   return upload(at::cat(items), device_);
 }
 
+at::Tensor NoiseBatch::state(size_t item) const { return generators_.at(item).get_state(); }
+
+void NoiseBatch::set_state(size_t item, const at::Tensor& state) {
+  generators_.at(item).set_state(state);
+}
+
 }  // namespace backlot

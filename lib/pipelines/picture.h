@@ -38,6 +38,10 @@ class NoiseBatch {
   // [B, shape...] float32, the next numbers of each generator.
   at::Tensor draw();
 
+  // Where an item's generator is, and back to there: bytes on the CPU.
+  at::Tensor state(size_t item) const;
+  void set_state(size_t item, const at::Tensor& state);
+
  private:
   std::vector<at::Generator> generators_;
   std::vector<int64_t> shape_;

@@ -81,14 +81,21 @@ at::Tensor estimate_original(const Json& config, const Scheduler& scheduler,
 }
 
 PreviewProjection PreviewProjection::fit(const AutoencoderKL& vae, at::Device device) {
+  return fit(
+      [&](const at::Tensor& picture) {
+        const auto moments = vae.encode(picture.to(device, vae.dtype()));
+        return moments.slice(1, 0, vae.config().latent_channels);
+      },
+      vae.config().reduction());
+}
+
+PreviewProjection PreviewProjection::fit(const std::function<at::Tensor(const at::Tensor&)>& encode,
+                                         int64_t reduction) {
   PreviewProjection projection;
   try {
     const auto colours = colours_to_fit();
-    const int64_t reduction = vae.config().reduction();
-    const auto picture =
-        colours.repeat_interleave(reduction, 2).repeat_interleave(reduction, 3) * 2 - 1;
-    const auto moments = vae.encode(picture.to(device, vae.dtype()));
-    const auto mean = moments.slice(1, 0, vae.config().latent_channels);
+    const auto mean =
+        encode(colours.repeat_interleave(reduction, 2).repeat_interleave(reduction, 3) * 2 - 1);
     const auto latents = with_ones(as_rows(mean.to(at::kCPU, at::kDouble)));
     const auto factors = at::linalg_pinv(latents).matmul(as_rows(colours).to(at::kDouble));
     if (factors.isfinite().all().item<bool>()) projection.factors_ = factors.to(at::kFloat);

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/json.h"
@@ -26,6 +27,11 @@ class PreviewProjection {
   // By least squares to two small pictures that the autoencoder encodes: less than a
   // denoising step of the models that it comes with.
   static PreviewProjection fit(const AutoencoderKL& vae, at::Device device);
+
+  // The same for any autoencoder. `encode`: [2, 3, H, W] float32 in -1 to 1 on the CPU -> [2, Z, h,
+  // w] as it decodes them. `reduction`: pixels that a latent one stands for along each side.
+  static PreviewProjection fit(const std::function<at::Tensor(const at::Tensor&)>& encode,
+                               int64_t reduction);
 
   // z: [B, Z, h, w] as AutoencoderKL::decode takes it. A picture of w x h pixels for each; none if
   // the fit came to nothing.

@@ -18,19 +18,20 @@ constexpr size_t hash_length = 64;
 std::string encode_entry(std::string_view key, const CachedOutput& output,
                          std::string_view version) {
   const Attempt& attempt = output.attempt;
-  const Json line = {{"key", key},
-                     {"sha256", output.sha256},
-                     {"bytes", output.bytes.size()},
-                     {"width", output.width},
-                     {"height", output.height},
-                     {"started", attempt.started},
-                     {"seconds", seconds_json(attempt)},
-                     {"device", attempt.device},
-                     {"dtype", attempt.dtype},
-                     {"quantization", attempt.quantization},
-                     {"batch", attempt.batch},
-                     {"warnings", attempt.warnings},
-                     {"backlot", version}};
+  Json line = {{"key", key},
+               {"sha256", output.sha256},
+               {"bytes", output.bytes.size()},
+               {"width", output.width},
+               {"height", output.height},
+               {"started", attempt.started},
+               {"seconds", seconds_json(attempt)},
+               {"device", attempt.device},
+               {"dtype", attempt.dtype},
+               {"quantization", attempt.quantization},
+               {"batch", attempt.batch},
+               {"warnings", attempt.warnings},
+               {"backlot", version}};
+  if (output.clip) line["clip"] = to_json(*output.clip);
   const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace);
   return sha256_hex(text) + "\n" + text + "\n" + output.bytes;
 }
@@ -48,6 +49,7 @@ std::optional<CachedOutput> decode_entry(std::string bytes, std::string_view key
   output.sha256 = line.at("sha256");
   output.width = line.at("width");
   output.height = line.at("height");
+  if (const auto clip = line.find("clip"); clip != line.end()) output.clip = clip_from_json(*clip);
   const Json& seconds = line.at("seconds");
   Attempt& attempt = output.attempt;
   attempt.started = line.at("started");

@@ -57,6 +57,7 @@ int64_t take_from_cache(RunFolder& folder, const OutputSettings& output, ResultC
       finished.width = found[i]->width;
       finished.height = found[i]->height;
       finished.attempt = std::move(found[i]->attempt);
+      finished.clip = std::move(found[i]->clip);
       batch.push_back(std::move(finished));
     }
     at += count;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "run/output_files.h"
+
 namespace backlot {
 namespace {
 
@@ -68,7 +70,7 @@ int64_t count_done(const fs::path& folder, const std::vector<const Item*>& items
   const Histories histories(contents);
   return std::ranges::count_if(items, [&](const Item* item) {
     return std::ranges::any_of(histories.of(item->id).done, [&](const Record* record) {
-      return root.file_size(record->file.path) == record->file.bytes;
+      return output_bytes(root, record->file.path) == record->file.bytes;
     });
   });
 }

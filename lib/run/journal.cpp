@@ -87,6 +87,18 @@ Json seconds_json(const Attempt& attempt) {
           {"write", microseconds(attempt.write)}};
 }
 
+Json to_json(const ClipFacts& clip) {
+  return {{"frames", clip.frames}, {"fps", clip.fps}, {"codec", clip.codec}};
+}
+
+ClipFacts clip_from_json(const Json& json) {
+  ClipFacts clip;
+  clip.frames = json.at("frames");
+  clip.fps = json.at("fps");
+  clip.codec = json.at("codec");
+  return clip;
+}
+
 Json to_json(const Record& r) {
   Json line = {{"id", r.id}, {"index", r.index}, {"status", status_name(r.status)}};
   if (r.status == ItemStatus::done) {
@@ -95,6 +107,7 @@ Json to_json(const Record& r) {
     line["bytes"] = r.file.bytes;
     line["width"] = r.width;
     line["height"] = r.height;
+    if (r.file.clip) line["clip"] = to_json(*r.file.clip);
   } else {
     line["error"] = r.error;
   }
@@ -145,6 +158,8 @@ std::optional<Record> record_from_json(const Json& line) try {
     r.file.bytes = line.at("bytes");
     r.width = line.at("width");
     r.height = line.at("height");
+    if (const auto clip = line.find("clip"); clip != line.end())
+      r.file.clip = clip_from_json(*clip);
     if (!is_sha256(r.file.sha256) || !is_output_path(r.file.path)) return std::nullopt;
   } else {
     r.error = line.at("error");

@@ -33,11 +33,21 @@ struct Attempt {
   double seconds() const { return text_encode + denoise + decode + write; }
 };
 
-// A file that lies durably under its final name.
+// What a clip is, as it was made.
+struct ClipFacts {
+  int64_t frames = 0;
+  double fps = 0;
+  std::string codec;  // "h264"; of a sequence "png"
+
+  bool operator==(const ClipFacts&) const = default;
+};
+
+// What lies durably under its final name: a file, or a folder of files.
 struct OutputFile {
-  std::string path;  // relative to the run folder
-  std::string sha256;
-  uint64_t bytes = 0;
+  std::string path;    // relative to the run folder
+  std::string sha256;  // of a folder: of the text "HASH  NAME\n" for each file, names sorted
+  uint64_t bytes = 0;  // of a folder: of all its files
+  std::optional<ClipFacts> clip = {};
 };
 
 // An item's last known state: one journal line.
@@ -59,6 +69,10 @@ std::string_view status_name(ItemStatus status);
 
 // {"text_encode": …, "denoise": …, "decode": …, "write": …}, rounded to microseconds.
 Json seconds_json(const Attempt& attempt);
+
+// {"frames": …, "fps": …, "codec": …}. The second throws Json::exception for anything else.
+Json to_json(const ClipFacts& clip);
+ClipFacts clip_from_json(const Json& json);
 
 Json to_json(const Record& record);
 

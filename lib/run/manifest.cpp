@@ -153,6 +153,7 @@ void write_manifest(const RootedFolder& root, const ManifestView& view) {
     out.write(i ? ",\n    " : "\n    ");
     Json json = item_json(item, view.records[i], fingerprints[item.model.string()]);
     add_text(json, item, view.texts);
+    if (const auto& clip = view.records[i].file.clip) json.update(to_json(*clip));
     out.write(dump(json));
   }
   out.write("\n  ]\n}\n");

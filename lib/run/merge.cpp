@@ -16,6 +16,7 @@
 #include "run/history.h"
 #include "run/identity.h"
 #include "run/in_parallel.h"
+#include "run/output_files.h"
 #include "run/proof.h"
 #include "run/report.h"
 #include "run/run_folder.h"
@@ -78,9 +79,33 @@ bool copy_output(const UniqueFd& from, const std::string& sha256, const RootedFo
   return true;
 }
 
+// The same for a folder of files, which is put in place whole.
+Proof place_folder(const RootedFolder& from, const OutputFile& folder, const RootedFolder& to,
+                   const fs::path& output) {
+  const Proof proof = prove(from, folder.path, folder);
+  if (proof != Proof::good) return proof;
+  const fs::path aside = output.parent_path() / fmt::format(".backlot-tmp-merge-{}-{}", ::getpid(),
+                                                            output.filename().string());
+  remove_output(to, aside);
+  to.make_folder(aside);
+  for (const auto& name : from.list(folder.path)) {
+    const UniqueFd file = from.open_file(fs::path(folder.path) / name, O_RDONLY | O_NONBLOCK);
+    const auto hash = file ? hash_of(file) : std::nullopt;
+    if (!hash || (!to.link(file, aside / name) && !copy_output(file, *hash, to, aside / name))) {
+      remove_output(to, aside);
+      return Proof::damaged;
+    }
+  }
+  to.sync(aside);
+  remove_output(to, output);
+  to.rename(aside, output);
+  return Proof::good;
+}
+
 // Proves the source's file and puts it in its place; its folder is not flushed yet.
 Proof place_output(const RootedFolder& from, const OutputFile& file, const RootedFolder& to,
                    const std::string& output) {
+  if (from.is_folder(file.path)) return place_folder(from, file, to, output);
   const auto size = from.file_size(file.path);
   if (!size) return Proof::missing;
   const UniqueFd opened = from.open_file(file.path, O_RDONLY | O_NONBLOCK);

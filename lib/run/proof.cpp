@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/sha256.h"
+#include "run/output_files.h"
 
 namespace backlot {
 
@@ -25,11 +26,10 @@ std::optional<std::string> hash_of(const UniqueFd& file) {
 }
 
 Proof prove(const RootedFolder& root, const fs::path& relative, const OutputFile& file) {
-  const auto size = root.file_size(relative);
+  const auto size = output_bytes(root, relative);
   if (!size) return Proof::missing;
   if (*size != file.bytes) return Proof::damaged;
-  const UniqueFd opened = root.open_file(relative, O_RDONLY | O_NONBLOCK);
-  return opened && hash_of(opened) == file.sha256 ? Proof::good : Proof::damaged;
+  return output_hash(root, relative) == file.sha256 ? Proof::good : Proof::damaged;
 }
 
 }  // namespace backlot

@@ -14,7 +14,7 @@ enum class Proof { good, missing, damaged };
 // Of the whole file, from its beginning; nothing if it can't be read.
 std::optional<std::string> hash_of(const UniqueFd& file);
 
-// Compares size and SHA-256 of the file at `relative`, whatever name `file` has.
+// Compares size and SHA-256 of what lies at `relative`, whatever name `file` has.
 Proof prove(const RootedFolder& root, const fs::path& relative, const OutputFile& file);
 
 }  // namespace backlot

@@ -105,6 +105,12 @@ std::string cache_key(const Item& item, const OutputSettings& output, const Made
                 {"metadata", output.metadata},
                 {"backlot", version}};
   if (output.format == "jpeg" || output.format == "webp") parts["quality"] = output.quality;
+  if (item.output.starts_with("videos/")) {
+    parts["quality"] = output.quality;
+    parts["codec"] = output.codec;
+    parts["crf"] = output.crf ? Json(*output.crf) : Json();
+    parts["bit_depth"] = output.bit_depth;
+  }
   // A picture's metadata say what its model is called, and nothing else does.
   if (output.metadata) parts["model"] = item.model.filename().string();
   // The id decides a text as it decides a picture: but for rounding, of which one word may hang.

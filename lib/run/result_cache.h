@@ -46,6 +46,7 @@ struct CachedOutput {
   std::string bytes, sha256;
   int64_t width = 0, height = 0;  // pixels
   Attempt attempt;                // as it was made
+  std::optional<ClipFacts> clip = {};
 };
 
 struct CacheStats {

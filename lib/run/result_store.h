@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,20 @@ class ResultStore {
 
   // Puts the bytes durably under item.output. Does not make the item done: record_done does.
   virtual OutputFile write_output(const Item& item, std::string_view bytes) const = 0;
+
+  // For outputs that are written as they are made. Makes the folder of item.output and returns
+  // the output's absolute path, for someone who puts it there whole or not at all, under temporary
+  // names that begin as base/files.h has it and then with temporary_tag().
+  virtual fs::path place_for(const Item& item) const = 0;
+  virtual std::string temporary_tag() const = 0;
+
+  // Takes the room for such an output, before it is put in place.
+  virtual void claim(const Item& item, uint64_t bytes) const = 0;
+
+  // What a later try may go on from, durable when this returns. record_done() and record_failed()
+  // drop it.
+  virtual void keep_checkpoint(const Item& item, std::string_view bytes) const = 0;
+  virtual std::optional<std::string> checkpoint(const Item& item) const = 0;
 
   // Notes device and library for the manifest. Call when an engine is loaded.
   virtual void record_engine(const EngineRecord& engine) = 0;

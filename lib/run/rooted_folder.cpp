@@ -167,6 +167,14 @@ std::optional<uint64_t> RootedFolder::file_size(const fs::path& relative) const 
   return static_cast<uint64_t>(facts.st_size);
 }
 
+bool RootedFolder::is_folder(const fs::path& relative) const {
+  const UniqueFd folder = open_parent(relative, Missing::tolerate);
+  struct stat facts {};
+  return folder &&
+         ::fstatat(folder.get(), relative.filename().c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISDIR(facts.st_mode);
+}
+
 std::optional<int64_t> RootedFolder::modified(const fs::path& relative) const {
   const UniqueFd folder = open_parent(relative, Missing::tolerate);
   struct stat facts {};

@@ -68,6 +68,9 @@ class RootedFolder {
   // Size of the regular file, or nothing if there is none (or it is a link or a folder).
   std::optional<uint64_t> file_size(const fs::path& relative) const;
 
+  // Whether it is a folder, and no link to one.
+  bool is_folder(const fs::path& relative) const;
+
   // When it was last changed, in nanoseconds by the file system's clock; nothing if it is not
   // there.
   std::optional<int64_t> modified(const fs::path& relative) const;

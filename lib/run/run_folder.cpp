@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "run/checkpoints.h"
 #include "run/identity.h"
 #include "run/run_folder_state.h"
 
@@ -117,6 +118,23 @@ OutputFile RunFolder::write_output(const Item& item, std::string_view bytes) con
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
 }
 
+fs::path RunFolder::place_for(const Item& item) const {
+  state_->root.make_folder(fs::path(item.output).parent_path());
+  return state_->root.path() / item.output;
+}
+
+void RunFolder::claim(const Item& item, uint64_t bytes) const {
+  state_->space->take(item.output, bytes);
+}
+
+void RunFolder::keep_checkpoint(const Item& item, std::string_view bytes) const {
+  backlot::keep_checkpoint(state_->root, item.id, bytes);
+}
+
+std::optional<std::string> RunFolder::checkpoint(const Item& item) const {
+  return read_checkpoint(state_->root, item.id);
+}
+
 int64_t RunFolder::attempts(const Item& item) const {
   const std::lock_guard guard(state_->mutex);
   return state_->records[state_->place_of.at(item.id)].attempts;
@@ -149,6 +167,7 @@ void RunFolder::record(const Item& item, Record record) {
   const size_t place = state_->complete(item, record);
   state_->journal->append(to_json(record));
   state_->settle(place, std::move(record));
+  drop_checkpoint(state_->root, item.id);
 }
 
 std::vector<Record> RunFolder::write_done(std::vector<Finished> finished) {
@@ -178,7 +197,7 @@ std::vector<Record> RunFolder::record(std::vector<Finished> finished) {
   for (auto& each : finished) {
     Record record;
     record.status = ItemStatus::done;
-    record.file = {each.item->output, std::move(each.sha256), each.bytes.size()};
+    record.file = {each.item->output, std::move(each.sha256), each.bytes.size(), each.clip};
     record.width = each.width;
     record.height = each.height;
     record.attempt = std::move(each.attempt);
@@ -248,6 +267,7 @@ void RunFolder::remove_half_written() {
 
 void RunFolder::write_manifest() {
   const std::lock_guard guard(state_->mutex);
+  state_->tidy_checkpoints();
   state_->write_manifest();
 }
 

@@ -93,6 +93,11 @@ class RunFolder : public ResultStore {
   // Recording also renews the manifest from time to time, at a cost that stays a small share of the
   // run's time.
   OutputFile write_output(const Item& item, std::string_view bytes) const override;
+  fs::path place_for(const Item& item) const override;
+  std::string temporary_tag() const override { return journal_prefix(); }
+  void claim(const Item& item, uint64_t bytes) const override;
+  void keep_checkpoint(const Item& item, std::string_view bytes) const override;
+  std::optional<std::string> checkpoint(const Item& item) const override;
   void record_engine(const EngineRecord& engine) override;
   void record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,
                    Attempt attempt) override;
@@ -114,6 +119,7 @@ class RunFolder : public ResultStore {
     std::string sha256;  // of them
     int64_t width = 0, height = 0;
     Attempt attempt;
+    std::optional<ClipFacts> clip = {};
   };
   std::vector<Record> write_done(std::vector<Finished> finished);
 

@@ -1,11 +1,14 @@
 #include "run/run_folder_state.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
+#include "run/checkpoints.h"
 #include "run/history.h"
 #include "run/metrics.h"
+#include "run/output_files.h"
 #include "run/proof.h"
 
 namespace backlot {
@@ -74,6 +77,16 @@ void RunFolder::State::prepare() {
     settled.push_back(records[i].status == ItemStatus::done);
     place_of[plan.items[i].id] = i;
   }
+  tidy_checkpoints();
+}
+
+// Those of items that are done, or that the plan no longer has. Others who work here have theirs.
+void RunFolder::State::tidy_checkpoints() {
+  if (shard || boxes_write) return;
+  std::set<std::string_view> pending;
+  for (size_t i = 0; i < settled.size(); ++i)
+    if (!settled[i]) pending.insert(plan.items[i].id);
+  remove_checkpoints(root, pending);
 }
 
 // Fills in what the run knows of a record's item, and returns its place in the plan.
@@ -158,7 +171,7 @@ std::vector<std::string> RunFolder::State::drop_lost() {
     if (!owns(item) || records[i].status != ItemStatus::done) continue;
     const OutputFile& file = records[i].file;
     if (seen && vouches_for(histories.of(item.id), file) &&
-        seen->file_size(file.path) == file.bytes)
+        output_bytes(*seen, file.path) == file.bytes)
       continue;
     lost.push_back(file.path);
     Record again = untried(item);

@@ -59,6 +59,7 @@ struct RunFolder::State {
   void identify(Resume resume);
   void open_journal();
   void prepare();
+  void tidy_checkpoints();
   void read_other_shards();
   void write_manifest();
   void write_manifest_alone();

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "run/output_files.h"
 
 namespace backlot {
 namespace {
@@ -93,7 +94,7 @@ void SpaceGuard::count_anew() const {
 void SpaceGuard::take(const fs::path& output, uint64_t bytes) const {
   check_disk(output, bytes);
   if (!limits_.quota) return;
-  const uint64_t replaced = root_.file_size(output).value_or(0);
+  const uint64_t replaced = output_bytes(root_, output).value_or(0);
   const HeldNote note(note_.get(), root_.path() / note_file);
   const uint64_t used = note.bytes();
   const uint64_t after = used + bytes - std::min(used, replaced);

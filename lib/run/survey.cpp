@@ -8,8 +8,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "run/checkpoints.h"
 #include "run/history.h"
 #include "run/in_parallel.h"
+#include "run/output_files.h"
 #include "run/proof.h"
 
 namespace backlot {
@@ -103,6 +105,9 @@ void move_to_plan(const RootedFolder& root, const Plan& plan, std::vector<Place>
   }
   sync();
   for (const size_t i : moves) {
+    // rename(2) puts a file over a file, but no folder over one that holds something.
+    if (root.is_folder(plan.items[i].output) || root.is_folder(places[i].path))
+      remove_output(root, plan.items[i].output);
     root.rename(places[i].path, plan.items[i].output);
     places[i].path = plan.items[i].output;
   }
@@ -117,7 +122,8 @@ void list_leftovers(const RootedFolder& root, const Plan& plan, const Histories&
   for (const auto& [id, history] : histories) {
     if (ids.contains(id)) continue;
     for (const Record* done : history.done)
-      if (!outputs.contains(done->file.path) && root.file_size(done->file.path) == done->file.bytes)
+      if (!outputs.contains(done->file.path) &&
+          output_bytes(root, done->file.path) == done->file.bytes)
         found.insert(done->file.path);
   }
   leftover.assign(found.begin(), found.end());
@@ -183,7 +189,7 @@ bool needs_moves(const RootedFolder& root, const Plan& plan, const JournalConten
     const auto in_place = [&](const Record* r) { return r->file.path == item.output; };
     if (std::all_of(done.begin(), done.end(), in_place)) return false;
     return std::none_of(done.begin(), done.end(), [&](const Record* r) {
-      return in_place(r) && root.file_size(item.output) == r->file.bytes;
+      return in_place(r) && output_bytes(root, item.output) == r->file.bytes;
     });
   });
 }
@@ -191,7 +197,7 @@ bool needs_moves(const RootedFolder& root, const Plan& plan, const JournalConten
 void remove_temporary_files(const RootedFolder& root, const Plan& plan,
                             const JournalContents& contents, const std::optional<Shard>& shard,
                             bool boxes_write) {
-  std::set<std::string> folders = {"", "journal"};
+  std::set<std::string> folders = {"", "journal", std::string(work_folder)};
   for (const auto& item : plan.items) folders.insert(fs::path(item.output).parent_path().string());
   for (const auto& record : contents.records)
     if (record.status == ItemStatus::done)
@@ -209,7 +215,7 @@ void remove_temporary_files(const RootedFolder& root, const Plan& plan,
   for (const auto& folder : folders)
     for (const auto& name : root.list(folder))
       if (is_temporary_name(name) && abandoned(fs::path(folder) / name))
-        root.remove(fs::path(folder) / name);
+        remove_output(root, fs::path(folder) / name);
 }
 
 void remove_run(const RootedFolder& root, const JournalContents& contents) {
@@ -224,12 +230,13 @@ void remove_run(const RootedFolder& root, const JournalContents& contents) {
           is_output_path(item["output"].get<std::string>()))
         outputs.insert(item["output"].get<std::string>());
   for (const auto& output : outputs) {
-    root.remove(output);
+    remove_output(root, output);
     folders.insert(fs::path(output).parent_path().string());
   }
   for (const auto& folder : folders) root.sync(folder);
   // Emptied folders go too, the inner ones first.
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) root.remove(*folder);
+  remove_checkpoints(root);
   for (const auto* name : {"report.html", "metrics.prom", "manifest.json"}) root.remove(name);
   root.sync("");
   for (const auto& name : root.list("journal"))

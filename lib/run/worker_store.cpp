@@ -6,23 +6,25 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "run/checkpoints.h"
 
 namespace backlot {
 namespace {
 
-RootedFolder existing_run(const fs::path& folder, std::string_view journal) {
+RootedFolder existing_run(const fs::path& folder, const std::string& temporary_tag) {
   std::error_code absent;
   if (!fs::exists(folder / "journal", absent))
     throw EnvironmentError(folder.string(), "is no run folder that this worker can see",
                            "mount it here, or give this machine a run folder with --output");
-  return RootedFolder(folder, fmt::format("{}.", journal));
+  return RootedFolder(folder, temporary_tag);
 }
 
 }  // namespace
 
 WorkerStore::WorkerStore(const fs::path& run_folder, std::string_view journal,
                          std::function<void(const Record&)> recorded)
-    : root_(existing_run(run_folder, journal)),
+    : temporary_tag_(fmt::format("{}.", journal)),
+      root_(existing_run(run_folder, temporary_tag_)),
       journal_(root_, journal),
       recorded_(std::move(recorded)),
       private_paths_(root_.path()) {}
@@ -41,6 +43,23 @@ OutputFile WorkerStore::write_output(const Item& item, std::string_view bytes) c
   return {.path = item.output, .sha256 = sha256_hex(bytes), .bytes = bytes.size()};
 }
 
+fs::path WorkerStore::place_for(const Item& item) const {
+  root_.make_folder(fs::path(item.output).parent_path());
+  return root_.path() / item.output;
+}
+
+void WorkerStore::claim(const Item& item, uint64_t bytes) const {
+  if (space_) space_->take(item.output, bytes);
+}
+
+void WorkerStore::keep_checkpoint(const Item& item, std::string_view bytes) const {
+  backlot::keep_checkpoint(root_, item.id, bytes);
+}
+
+std::optional<std::string> WorkerStore::checkpoint(const Item& item) const {
+  return read_checkpoint(root_, item.id);
+}
+
 void WorkerStore::record_engine(const EngineRecord& engine) {
   const std::lock_guard lock(mutex_);
   journal_.append(to_json(engine));
@@ -57,6 +76,7 @@ void WorkerStore::record(const Item& item, Record record) {
     journal_.append(to_json(record));
     attempts_before_.erase(item.id);
   }
+  drop_checkpoint(root_, item.id);
   recorded_(record);
 }
 

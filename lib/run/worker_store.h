@@ -33,6 +33,11 @@ class WorkerStore : public ResultStore {
   void limit_space(SpaceLimits limits);
 
   OutputFile write_output(const Item& item, std::string_view bytes) const override;
+  fs::path place_for(const Item& item) const override;
+  std::string temporary_tag() const override { return temporary_tag_; }
+  void claim(const Item& item, uint64_t bytes) const override;
+  void keep_checkpoint(const Item& item, std::string_view bytes) const override;
+  std::optional<std::string> checkpoint(const Item& item) const override;
   void record_engine(const EngineRecord& engine) override;
   void record_done(const Item& item, const OutputFile& file, int64_t width, int64_t height,
                    Attempt attempt) override;
@@ -41,6 +46,7 @@ class WorkerStore : public ResultStore {
  private:
   void record(const Item& item, Record record);
 
+  std::string temporary_tag_;
   RootedFolder root_;
   std::optional<SpaceGuard> space_;
   JournalWriter journal_;

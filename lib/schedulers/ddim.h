@@ -13,6 +13,7 @@ class DDIMScheduler : public AlphaScheduler {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory&) override {}  // each call stands for itself
 
  private:
   int64_t stride_ = 0;  // training timesteps a step

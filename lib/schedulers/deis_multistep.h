@@ -15,6 +15,9 @@ class DEISMultistepScheduler : public LogSnrScheduler {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensors(outputs_);
+  }
 
  private:
   std::vector<at::Tensor> outputs_;  // predicted noise, newest last, at most solver_order

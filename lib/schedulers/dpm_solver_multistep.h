@@ -15,6 +15,9 @@ class DPMSolverMultistepScheduler : public DpmSolver {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensors(outputs_);
+  }
 
  private:
   int64_t order_at(int64_t call) const;

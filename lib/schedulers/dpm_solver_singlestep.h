@@ -14,6 +14,10 @@ class DPMSolverSinglestepScheduler : public DpmSolver {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensors(outputs_);
+    memory.tensor(start_);
+  }
 
  private:
   std::vector<int64_t> orders_;      // [calls]

@@ -13,6 +13,7 @@ class EulerAncestralDiscreteScheduler : public SigmaScheduler {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory&) override {}  // each call stands for itself
 };
 
 }  // namespace backlot

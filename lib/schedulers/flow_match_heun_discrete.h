@@ -13,6 +13,10 @@ class FlowMatchHeunDiscreteScheduler : public FlowScheduler {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensor(start_);
+    memory.tensor(first_derivative_);
+  }
 
  private:
   at::Tensor start_, first_derivative_;  // of a step that is half done

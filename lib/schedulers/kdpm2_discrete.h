@@ -16,6 +16,9 @@ class KDPM2DiscreteScheduler : public SigmaScheduler {
   at::Tensor scale_model_input(const at::Tensor& sample, int64_t call) const override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensor(start_);
+  }
 
  protected:
   // Timesteps and levels of a run; the class adds the halfway points.

@@ -38,7 +38,7 @@ void PNDMScheduler::set_timesteps(int64_t steps) {
 
 at::Tensor PNDMScheduler::step(const at::Tensor& model_output, int64_t call,
                                const at::Tensor& sample, const NoiseSource&) {
-  const bool opening = calls_ < runge_kutta_.size();
+  const bool opening = calls_ < std::ssize(runge_kutta_);
   const auto stepped = opening ? step_runge_kutta(model_output, timestep(call), sample)
                                : step_multistep(model_output, timestep(call), sample);
   ++calls_;

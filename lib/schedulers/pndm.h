@@ -16,6 +16,12 @@ class PNDMScheduler : public AlphaScheduler {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensors(outputs_);
+    memory.tensor(accumulated_);
+    memory.tensor(start_);
+    memory.number(calls_);
+  }
 
  private:
   at::Tensor step_runge_kutta(const at::Tensor& model_output, int64_t t, const at::Tensor& sample);
@@ -26,7 +32,7 @@ class PNDMScheduler : public AlphaScheduler {
 
   int64_t stride_ = 0;                // training timesteps a step
   std::vector<int64_t> runge_kutta_;  // timesteps of the calls that open a run
-  size_t calls_ = 0;
+  int64_t calls_ = 0;
   std::vector<at::Tensor> outputs_;  // the latest denoiser outputs, newest last, at most 4
   at::Tensor accumulated_, start_;
 };

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/json.h"
 #include "schedulers/names.h"
@@ -20,6 +21,15 @@ namespace backlot {
 // Draws noise for the whole batch: float32, shaped like the sample, on the sample's device, one
 // generator an item.
 using NoiseSource = std::function<at::Tensor()>;
+
+// Looks at what a sampler remembers of a run's calls, or puts something in its place.
+class SchedulerMemory {
+ public:
+  virtual ~SchedulerMemory() = default;
+  virtual void tensor(at::Tensor& tensor) = 0;  // may be undefined
+  virtual void tensors(std::vector<at::Tensor>& tensors) = 0;
+  virtual void number(int64_t& number) = 0;
+};
 
 class Scheduler {
  public:
@@ -47,6 +57,10 @@ class Scheduler {
   // dtype. Calls come in order; a sampler that needs no noise never asks `noise`.
   virtual at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                           const NoiseSource& noise) = 0;
+
+  // Shows all that step() leaves for later calls, in the same order every time. Put into a sampler
+  // of the same config that laid out as many steps, it goes on with the next call to the bit.
+  virtual void show_memory(SchedulerMemory& memory) = 0;
 
   // `original` brought to the noise level of `call`.
   virtual at::Tensor add_noise(const at::Tensor& original, const at::Tensor& noise,

@@ -13,6 +13,7 @@ class TCDScheduler : public ConsistencyScheduler {
 
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory&) override {}  // each call stands for itself
 };
 
 }  // namespace backlot

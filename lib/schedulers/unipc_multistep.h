@@ -15,6 +15,11 @@ class UniPCMultistepScheduler : public LogSnrScheduler {
   void set_timesteps(int64_t steps) override;
   at::Tensor step(const at::Tensor& model_output, int64_t call, const at::Tensor& sample,
                   const NoiseSource& noise) override;
+  void show_memory(SchedulerMemory& memory) override {
+    memory.tensors(outputs_);
+    memory.tensor(last_sample_);
+    memory.number(last_order_);
+  }
 
  private:
   // What an update of order n over h needs: the scaled divided differences of the n - 1 older

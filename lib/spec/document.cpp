@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <unordered_map>
+#include <utility>
 
 #include "base/files.h"
 #include "base/text.h"
 #include "spec/alternatives.h"
 #include "spec/output_names.h"
+#include "spec/output_settings.h"
 #include "spec/presets.h"
 #include "spec/yaml.h"
 
@@ -17,13 +19,6 @@ namespace {
 constexpr std::string_view top_keys[] = {"version",  "name", "task",   "model",  "preset",
                                          "defaults", "jobs", "output", "enhance"};
 constexpr std::string_view job_keys[] = {"id", "matrix", "expand", "prompts_from", "enhance"};
-constexpr std::string_view output_keys[] = {"dir",     "format",   "name", "max_bytes",
-                                            "quality", "metadata", "quota"};
-constexpr std::string_view formats[] = {"png", "jpeg", "webp"};
-constexpr std::string_view text_format = "txt";
-// What texts have no use for: in `output`, and in its name's template.
-constexpr std::string_view picture_keys[] = {"max_bytes", "quality", "metadata"};
-constexpr std::string_view picture_names[] = {"{width", "{height", "{steps"};
 constexpr std::string_view expansions[] = {"product", "zip"};
 constexpr std::string_view task_names[] = {"text-to-image", "text-to-video", "enhance",
                                            "analyze-video", "image-to-3d"};
@@ -49,17 +44,17 @@ class DocumentReader {
     read_version(root);
     read_name(root, default_name);
     read_model(root);
-    if (const auto* preset = present(root, "preset"))
-      take_preset(load_preset(text_of(*preset, "preset"), preset->value.mark(), doc_.folder,
-                              doc_.sources, doc_.task));
+    if (const auto* preset = present(root, "preset")) read_preset(*preset);
+    doc_.output.format = output_formats(doc_.task).front();
     if (const auto* defaults = present(root, "defaults")) {
       need_map(defaults->value, "defaults", "write `defaults: {steps: 20}`");
       for (const auto& entry : defaults->value.entries()) doc_.defaults.set(read_field(entry, {}));
     }
-    if (const auto* output = present(root, "output")) read_output(output->value);
-    if (const auto* enhance = present(root, "enhance")) {
-      refuse_stage(enhance->mark);
-      doc_.enhance = read_enhance_stage(enhance->value, {}, doc_.sources);
+    if (const auto* output = present(root, "output"))
+      read_output(output->value, doc_.task, doc_.sources, doc_.output, doc_.output_dir);
+    if (const auto* enhance = root.find("enhance")) {
+      if (!enhance->value.is_null()) refuse_stage(enhance->mark);
+      read_enhance(enhance->value, doc_.enhance);
     }
     read_jobs(root);
     return std::move(doc_);
@@ -83,17 +78,7 @@ class DocumentReader {
   }
 
   std::string text_of(const Value::Entry& entry, std::string_view name) const {
-    const Value& value = entry.value;
-    if (!value.is_text())
-      fail(value.mark(), fmt::format("{} is {}, not text", name, value.kind()),
-           value.is_scalar() ? fmt::format("put it in quotes: \"{}\"", value.scalar().dump())
-                             : "write one value");
-    const std::string text = value.scalar();
-    if (text.find('\0') != std::string::npos)
-      fail(value.mark(), fmt::format("{} holds a NUL character", name), "remove it");
-    if (!is_utf8(text))
-      fail(value.mark(), fmt::format("{} is not valid UTF-8", name), "give the text as UTF-8");
-    return text;
+    return backlot::text_of(entry, name, doc_.sources);
   }
 
   FieldValue read_field(const Value::Entry& entry, std::span<const std::string_view> others) const {
@@ -139,17 +124,17 @@ class DocumentReader {
     const auto* entry = present(root, "task");
     if (!entry) return;
     const std::string task = text_of(*entry, "task");
-    if (task == task_names[0]) return;
-    if (task == task_names[2]) {
-      doc_.task = Task::enhance;
-      doc_.output.format = text_format;
-      return;
-    }
+    task_given_ = true;
+    for (const Task known : {Task::text_to_image, Task::text_to_video, Task::enhance})
+      if (task == task_name(known)) {
+        doc_.task = known;
+        return;
+      }
     if (std::ranges::count(task_names, task))
       fail(entry->value.mark(), fmt::format("the task {} is not available in this version", task),
-           "use text-to-image or enhance, or a version of backlot that has it");
+           "use text-to-image, text-to-video or enhance, or a version of backlot that has it");
     fail(entry->value.mark(), fmt::format("unknown task {}", task.substr(0, 80)),
-         did_you_mean(task, task_names, "use text-to-image"));
+         did_you_mean(task, task_names, "use text-to-image or text-to-video"));
   }
 
   void read_name(const Value& root, const std::string& default_name) {
@@ -177,71 +162,15 @@ class DocumentReader {
       fail(doc_.model_mark, "model is an empty path", "name a model's folder");
   }
 
-  void read_output(const Value& output) {
-    need_map(output, "output", "write `output: {dir: out, format: png}`");
-    for (const auto& entry : output.entries()) {
-      const Value& value = entry.value;
-      if (!std::ranges::count(output_keys, entry.key))
-        fail(entry.mark, fmt::format("unknown key {}", entry.key.substr(0, 80)),
-             did_you_mean(entry.key, output_keys,
-                          fmt::format("output has {}", fmt::join(output_keys, ", "))));
-      if (doc_.task == Task::enhance && std::ranges::count(picture_keys, entry.key))
-        fail(entry.mark, fmt::format("{} is for pictures", entry.key), "remove it");
-      if (value.is_null()) {
-        if (entry.key == "max_bytes") doc_.output.max_bytes.reset();  // not the preset's either
-        continue;
-      }
-      if (entry.key == "dir") {
-        doc_.output_dir = text_of(entry, "dir");
-        if (doc_.output_dir.empty()) fail(value.mark(), "dir is an empty path", "name a folder");
-      } else if (entry.key == "format") {
-        read_format(entry);
-      } else if (entry.key == "name") {
-        doc_.output.name = text_of(entry, "name");
-        doc_.sources.at(value.mark(), "name ", [&] { OutputNames(doc_.output.name, "x", ".png"); });
-        for (const auto& field : picture_names)
-          if (doc_.task == Task::enhance && doc_.output.name.find(field) != std::string::npos)
-            fail(value.mark(),
-                 fmt::format("name has the field {}}}, which texts don't have", field),
-                 "use {index}, {slug} or {seed}");
-      } else if (entry.key == "max_bytes") {
-        doc_.output.max_bytes =
-            doc_.sources.at(value.mark(), "max_bytes ", [&] { return read_size(value); });
-      } else if (entry.key == "quota") {
-        doc_.output.quota =
-            doc_.sources.at(value.mark(), "quota ", [&] { return read_size(value); });
-      } else if (entry.key == "quality") {
-        if (!value.is_scalar() || !value.scalar().is_number_unsigned() || value.scalar() < 1 ||
-            value.scalar() > 100)
-          fail(value.mark(), "quality is not a whole number from 1 to 100", "90 is usual");
-        doc_.output.quality = value.scalar();
-      } else {
-        if (!value.is_scalar() || !value.scalar().is_boolean())
-          fail(value.mark(), fmt::format("metadata is {}", value.kind()), "give true or false");
-        doc_.output.metadata = value.scalar();
-      }
-    }
-  }
-
-  void take_preset(Preset preset) {
+  void read_preset(const Value::Entry& entry) {
+    Preset preset =
+        load_preset(text_of(entry, "preset"), entry.value.mark(), doc_.folder, doc_.sources,
+                    task_given_ ? std::optional(doc_.task) : std::nullopt);
+    doc_.task = preset.task;
     doc_.defaults = std::move(preset.fields);
     if (doc_.task != Task::enhance) doc_.output.max_bytes = preset.max_bytes;
-  }
-
-  void read_format(const Value::Entry& entry) {
-    doc_.output.format = text_of(entry, "format");
-    const bool text = doc_.output.format == text_format;
-    if (text != (doc_.task == Task::enhance))
-      fail(entry.value.mark(), text ? "the format txt is for texts" : "texts have the format txt",
-           text ? "use png, jpeg or webp" : "leave it out");
-    if (text) return;
-    if (std::ranges::count(formats, doc_.output.format)) return;
-    if (doc_.output.format == "png-sequence")
-      fail(entry.value.mark(), "the format png-sequence is for videos", "use png, jpeg or webp");
-    fail(entry.value.mark(), fmt::format("unknown format {}", doc_.output.format.substr(0, 40)),
-         doc_.output.format == "jpg"
-             ? "did you mean jpeg?"
-             : did_you_mean(doc_.output.format, formats, "use png, jpeg or webp"));
+    if (preset.enhance) refuse_stage(entry.mark);
+    doc_.enhance = std::move(preset.enhance);
   }
 
   void read_jobs(const Value& root) {
@@ -294,13 +223,17 @@ class DocumentReader {
     return job;
   }
 
-  // null or false: this job's prompts are taken as they are.
   void read_job_enhance(const Value::Entry& entry, Job& job) const {
-    const Value& value = entry.value;
     refuse_stage(entry.mark);
-    job.enhance.reset();
+    read_enhance(entry.value, job.enhance);
+  }
+
+  // Laid over what is there: a preset's for a spec, a spec's for a job. null or false: prompts are
+  // taken as they are.
+  void read_enhance(const Value& value, std::optional<EnhanceStage>& stage) const {
+    const auto base = std::exchange(stage, std::nullopt).value_or(EnhanceStage{});
     if (value.is_null() || (value.is_scalar() && value.scalar() == Json(false))) return;
-    job.enhance = read_enhance_stage(value, doc_.enhance.value_or(EnhanceStage{}), doc_.sources);
+    stage = read_enhance_stage(value, base, doc_.sources);
   }
 
   void read_id(const Value::Entry& entry, Job& job) const {
@@ -358,6 +291,7 @@ class DocumentReader {
   }
 
   SpecDocument doc_;
+  bool task_given_ = false;
 };
 
 }  // namespace

@@ -43,8 +43,12 @@ struct Field {
   bool alternatives = false;     // {a|b} in it multiplies items
   bool parameter = true;         // false: shapes the expansion (count), no parameter of an item
   unsigned tasks = 1u << static_cast<unsigned>(Task::text_to_image);
+  unsigned families = ~0u;  // of models whose pipelines know it
 
   bool applies_to(Task task) const { return tasks & 1u << static_cast<unsigned>(task); }
+  bool applies_to(ModelFamily family) const {
+    return families & 1u << static_cast<unsigned>(family);
+  }
 };
 
 // All of them, in the order in which people read them.

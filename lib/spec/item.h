@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,12 +17,18 @@ namespace backlot {
 
 enum class Task { text_to_image, text_to_video, enhance, analyze_video, image_to_3d };
 
+// Kinds of models that make pictures and videos. Wan makes both: a picture is one frame.
+enum class ModelFamily { sdxl, wan };
+
 // How outputs are written, the same for all items of a plan.
 struct OutputSettings {
-  std::string format = "png";                     // png, jpeg, webp, png-sequence
+  std::string format = "png";                     // output_formats() of the task
   std::string name = "{index:05}-{slug}-{seed}";  // template without extension
   std::optional<uint64_t> max_bytes;              // of one output file
-  int quality = 90;                               // jpeg and webp, 1 to 100
+  int quality = 90;                               // jpeg, webp and videos, 1 to 100
+  std::string codec;                              // of videos, by name; "": the container's usual
+  std::optional<int> crf;                         // of videos, in place of quality
+  int bit_depth = 8;                              // of videos: 8 or 10
   bool metadata = true;                           // false: no text chunks, EXIF or XMP
   std::optional<uint64_t> quota;                  // bytes of all outputs in the run folder
   std::optional<uint64_t> min_free;  // of the disk, kept; else 1 % of it, at most 512 MiB
@@ -42,6 +49,10 @@ struct Item {
   std::string text_id;
   std::optional<std::string> enhanced_prompt;
 };
+
+// Whether a video model makes it, be it a clip or one frame as a picture: its parameters then have
+// `frames`.
+bool by_video_model(const Item& item);
 
 // What is rendered: `parameters` with the enhanced prompt in the prompt's place. The original is
 // then in "enhance". Reading that again needs no language model.
@@ -65,6 +76,16 @@ struct PlannedText {
 
 // "text-to-image", …
 std::string_view task_name(Task task);
+
+// The formats that outputs of the task can have, the usual one first; none for other tasks than
+// pictures and videos.
+std::span<const std::string_view> output_formats(Task task);
+
+// "images", "videos": the folder of the task's outputs.
+std::string_view output_folder(Task task);
+
+// Whether an output of that format is a folder of files.
+inline bool is_folder_format(std::string_view format) { return format == "png-sequence"; }
 
 // SHA-256 of canonical_json({"schema": 1, "task", "parameters", "model": fingerprint}): the same
 // wherever the model lies and whatever made the parameters.

@@ -35,6 +35,9 @@ Json to_json(const OutputSettings& settings) {
           {"name", settings.name},
           {"max_bytes", settings.max_bytes ? Json(*settings.max_bytes) : Json()},
           {"quality", settings.quality},
+          {"codec", settings.codec},
+          {"crf", settings.crf ? Json(*settings.crf) : Json()},
+          {"bit_depth", settings.bit_depth},
           {"metadata", settings.metadata},
           {"quota", settings.quota ? Json(*settings.quota) : Json()},
           {"min_free", settings.min_free ? Json(*settings.min_free) : Json()}};
@@ -44,7 +47,10 @@ OutputSettings output_settings_from_json(const Json& json) {
   OutputSettings settings{.format = json.at("format"),
                           .name = json.at("name"),
                           .quality = json.at("quality"),
+                          .codec = json.at("codec"),
+                          .bit_depth = json.at("bit_depth"),
                           .metadata = json.at("metadata")};
+  if (const Json& crf = json.at("crf"); !crf.is_null()) settings.crf = crf.get<int>();
   if (const Json& most = json.at("max_bytes"); !most.is_null())
     settings.max_bytes = most.get<uint64_t>();
   if (const Json& quota = json.at("quota"); !quota.is_null())

@@ -37,6 +37,7 @@ class Planner {
 
  private:
   static std::string extension(const std::string& format) {
+    if (is_folder_format(format)) return "";
     return format == "jpeg" ? ".jpg" : "." + format;
   }
 
@@ -79,6 +80,7 @@ class Planner {
     if (const auto* value = given("variant")) variant = value->value.get<std::string>();
     const ModelFacts& model = facts(variant);
     item.model_fingerprint = model.fingerprint;
+    check_for_model(fields, model);
     item.parameters = parameters(fields, model);
     if (const auto* value = given("vae")) {
       const Vae& vae = vae_of(*value);
@@ -129,7 +131,7 @@ class Planner {
       text.seed = first + i;
       Item item{.job = job.id};
       texts_.add_item(text, item);
-      place(job, std::move(item), text.seed, "texts/");
+      place(job, std::move(item), text.seed);
     }
   }
 
@@ -148,7 +150,7 @@ class Planner {
       Item item = like;
       item.parameters["seed"] = first + i;
       item.id = item_id(document_.task, item.parameters, item.model_fingerprint);
-      place(job, std::move(item), first + i, "images/");
+      place(job, std::move(item), first + i);
     }
   }
 
@@ -158,6 +160,13 @@ class Planner {
     for (const auto& field : job_fields()) {
       if (!field.parameter || !field.applies_to(document_.task)) continue;
       const auto* value = fields.find(&field);
+      if (!field.applies_to(model.family)) {
+        if (value && !value->value.is_null())
+          document_.sources.fail(value->mark,
+                                 fmt::format("{} means nothing to this model", field.name),
+                                 "remove it, or take another model");
+        continue;
+      }
       if (field.name == "seed")
         out["seed"] = nullptr;
       else if (value && !value->value.is_null())
@@ -171,7 +180,35 @@ class Planner {
       else if (field.name == "original_size" || field.name == "target_size")
         out[std::string(field.name)] = {out["height"], out["width"]};
     }
+    // One frame of a video model is a picture.
+    if (model.family == ModelFamily::wan && document_.task == Task::text_to_image)
+      out["frames"] = 1;
     return out;
+  }
+
+  // What the model itself asks of values that fields as such may have.
+  void check_for_model(const FieldValues& fields, const ModelFacts& model) const {
+    if (document_.task == Task::text_to_video && model.family != ModelFamily::wan)
+      throw LoadError(document_.sources.where(document_.model_mark),
+                      fmt::format("{} makes pictures, not videos", model_.filename().string()),
+                      "name a Wan model, or write `task: text-to-image`");
+    for (const char* side : {"width", "height"}) {
+      const auto* value = fields.find(side);
+      if (!value || value->value.is_null()) continue;
+      const auto pixels = value->value.get<int64_t>();
+      if (pixels % model.side_multiple == 0) continue;
+      document_.sources.fail(value->mark,
+                             fmt::format("{} is {}, and this model makes multiples of {}", side,
+                                         pixels, model.side_multiple),
+                             fmt::format("the nearest are {} and {}",
+                                         pixels / model.side_multiple * model.side_multiple,
+                                         (pixels / model.side_multiple + 1) * model.side_multiple));
+    }
+    const auto* second = fields.find("guidance_scale_2");
+    if (second && !second->value.is_null() && model.family == ModelFamily::wan &&
+        !model.two_transformers)
+      document_.sources.fail(second->mark, "guidance_scale_2 is for models of two transformers",
+                             "remove it: this one has no boundary_ratio");
   }
 
   uint64_t drawn_seed(const Json& parameters) {
@@ -187,7 +224,7 @@ class Planner {
   }
 
   // Gives the item its index and its output's name.
-  void place(const Job& job, Item item, uint64_t seed, const std::string& folder) {
+  void place(const Job& job, Item item, uint64_t seed) {
     item.index = static_cast<int64_t>(items_.size());
     const auto [earlier, fresh] = by_id_.try_emplace(item.id, items_.size());
     if (!fresh)
@@ -199,14 +236,15 @@ class Planner {
           "give one of them another seed, or remove it");
     const auto& p = item.parameters;
     const auto whole = [&](const char* name) { return p.value(name, int64_t{0}); };
-    item.output = folder + names_.next({.index = item.index,
-                                        .prompt = prompt_of(p),
-                                        .seed = seed,
-                                        .id = item.id,
-                                        .job = job.id,
-                                        .width = whole("width"),
-                                        .height = whole("height"),
-                                        .steps = whole("steps")});
+    item.output = std::string(output_folder(document_.task)) + "/" +
+                  names_.next({.index = item.index,
+                               .prompt = prompt_of(p),
+                               .seed = seed,
+                               .id = item.id,
+                               .job = job.id,
+                               .width = whole("width"),
+                               .height = whole("height"),
+                               .steps = whole("steps")});
     items_.push_back(std::move(item));
   }
 
@@ -228,6 +266,27 @@ std::string_view task_name(Task task) {
   constexpr std::string_view names[] = {"text-to-image", "text-to-video", "enhance",
                                         "analyze-video", "image-to-3d"};
   return names[static_cast<size_t>(task)];
+}
+
+std::span<const std::string_view> output_formats(Task task) {
+  static constexpr std::string_view texts[] = {"txt"};
+  static constexpr std::string_view pictures[] = {"png", "jpeg", "webp"};
+  static constexpr std::string_view videos[] = {"mp4", "webm", "gif", "png-sequence",
+                                                "mov", "mkv",  "webp"};
+  switch (task) {
+    case Task::text_to_image:
+      return pictures;
+    case Task::text_to_video:
+      return videos;
+    case Task::enhance:
+      return texts;
+    default:
+      return {};
+  }
+}
+
+std::string_view output_folder(Task task) {
+  return task == Task::text_to_video ? "videos" : task == Task::enhance ? "texts" : "images";
 }
 
 std::string item_id(Task task, const Json& parameters, std::string_view model_fingerprint) {

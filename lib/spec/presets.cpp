@@ -20,20 +20,34 @@ Value presets_of(std::string_view text, uint32_t source, const Sources& sources)
   return presets->value;
 }
 
-Preset preset_of(const Value& preset, const Sources& sources, Task task) {
+std::optional<Task> task_of(const Value& preset, const Sources& sources) {
+  const auto* entry = preset.find("task");
+  if (!entry) return std::nullopt;
+  for (const Task task : {Task::text_to_image, Task::text_to_video})
+    if (entry->value.is_scalar() && entry->value.scalar() == Json(task_name(task))) return task;
+  sources.fail(entry->value.mark(), "task is none that presets are for",
+               "give text-to-image or text-to-video");
+}
+
+Preset preset_of(const Value& preset, const Sources& sources, std::optional<Task> wanted) {
   if (!preset.is_map())
     sources.fail(preset.mark(), fmt::format("a preset is a mapping, not {}", preset.kind()),
                  "write `name: {field: value}`");
-  constexpr std::string_view others[] = {"description", "max_bytes"};
+  constexpr std::string_view others[] = {"description", "max_bytes", "task", "enhance"};
   Preset out;
+  out.task = task_of(preset, sources).value_or(wanted.value_or(Task::text_to_image));
   for (const auto& [key, mark, value] : preset.entries()) {
-    if (key == "description") continue;
+    if (key == "description" || key == "task") continue;
+    if (key == "enhance") {
+      out.enhance = read_enhance_stage(value, {}, sources);
+      continue;
+    }
     if (key == "max_bytes") {
       if (!value.is_null())
         out.max_bytes = sources.at(value.mark(), "max_bytes ", [&] { return read_size(value); });
       continue;
     }
-    const Field& field = known_field(key, mark, sources, task, others);
+    const Field& field = known_field(key, mark, sources, out.task, others);
     out.fields.set(
         {&field,
          sources.at(value.mark(), key + " ", [&] { return check_field(field, value.json()); }),
@@ -57,7 +71,7 @@ uint64_t read_size(const Value& value) {
 }
 
 Preset load_preset(const std::string& name, Mark mark, const fs::path& folder, Sources& sources,
-                   Task task) {
+                   std::optional<Task> wanted) {
   std::vector<Value> tables;
   const fs::path beside = folder / "presets.yaml";
   if (fs::exists(beside)) {
@@ -68,7 +82,14 @@ Preset load_preset(const std::string& name, Mark mark, const fs::path& folder, S
   std::vector<std::string_view> names;
   for (const auto& table : tables)
     for (const auto& entry : table.entries()) {
-      if (entry.key == name) return preset_of(entry.value, sources, task);
+      if (entry.key == name) {
+        Preset preset = preset_of(entry.value, sources, wanted);
+        if (wanted && *wanted != preset.task)
+          sources.fail(mark, fmt::format("the preset {} is for {}", name, task_name(preset.task)),
+                       fmt::format("the task here is {}: take another preset, or leave out task",
+                                   task_name(*wanted)));
+        return preset;
+      }
       if (!std::ranges::count(names, entry.key)) names.push_back(entry.key);
     }
   const std::string near = nearest(name, names);

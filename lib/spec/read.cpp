@@ -75,8 +75,8 @@ Value with(const Value& base, std::span<const Step> steps, const Value& value) {
 }
 
 // Keys beside the job fields whose values are text, whatever it looks like.
-constexpr std::string_view text_keys[] = {"name", "model",        "preset", "task",  "id",
-                                          "dir",  "prompts_from", "format", "expand"};
+constexpr std::string_view text_keys[] = {"name", "model",        "preset", "task",   "id",
+                                          "dir",  "prompts_from", "format", "expand", "codec"};
 
 Value read_assigned(std::string_view text, std::span<const Step> steps, const Sources& sources,
                     Mark mark) {

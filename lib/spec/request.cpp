@@ -17,7 +17,44 @@ void read(const Json& parameters, const char* name, std::optional<T>& into) {
   if (found != parameters.end() && !found->is_null()) into = found->get<T>();
 }
 
+[[noreturn]] void unreadable(const Item& item, const Json::exception& error) {
+  throw ItemError(item.output, std::string("its parameters can't be read: ") + error.what(),
+                  "plan the run again");
+}
+
+// What is rendered; throws if a language model is still to make it.
+std::string rendered_prompt(const Item& item) {
+  if (!item.text_id.empty() && !item.enhanced_prompt)
+    throw ItemError(item.output, "its prompt has not been enhanced yet", "run its spec again");
+  return item.enhanced_prompt ? *item.enhanced_prompt
+                              : item.parameters.at("prompt").get<std::string>();
+}
+
 }  // namespace
+
+bool by_video_model(const Item& item) { return item.parameters.contains("frames"); }
+
+VideoRequest video_request(const Item& item) {
+  const Json& p = item.parameters;
+  VideoRequest request;
+  try {
+    request.prompt = rendered_prompt(item);
+    read(p, "negative_prompt", request.negative_prompt);
+    request.seed = p.at("seed").get<uint64_t>();
+    read(p, "steps", request.steps);
+    read(p, "guidance_scale", request.guidance_scale);
+    read(p, "guidance_scale_2", request.guidance_scale_2);
+    request.width = p.at("width").get<int64_t>();
+    request.height = p.at("height").get<int64_t>();
+    request.frames = p.at("frames").get<int64_t>();
+    read(p, "max_sequence_length", request.max_sequence_length);
+    if (p.contains("scheduler")) request.scheduler = p["scheduler"];
+    read(p, "vae_tiling", request.vae_tiling);
+  } catch (const Json::exception& error) {
+    unreadable(item, error);
+  }
+  return request;
+}
 
 std::string prompt_of(const Json& parameters) {
   const auto messages = parameters.find("messages");
@@ -35,12 +72,9 @@ Json rendered_parameters(const Item& item) {
 
 ImageRequest image_request(const Item& item) {
   const Json& p = item.parameters;
-  if (!item.text_id.empty() && !item.enhanced_prompt)
-    throw ItemError(item.output, "its prompt has not been enhanced yet", "run its spec again");
   ImageRequest request;
   try {
-    request.prompt =
-        item.enhanced_prompt ? *item.enhanced_prompt : p.at("prompt").get<std::string>();
+    request.prompt = rendered_prompt(item);
     read(p, "prompt_2", request.prompt_2);
     read(p, "negative_prompt", request.negative_prompt);
     read(p, "negative_prompt_2", request.negative_prompt_2);
@@ -63,8 +97,7 @@ ImageRequest image_request(const Item& item) {
     read(p, "vae_tiling", request.vae_tiling);
     read(p, "cache", request.cache);
   } catch (const Json::exception& error) {
-    throw ItemError(item.output, std::string("its parameters can't be read: ") + error.what(),
-                    "plan the run again");
+    unreadable(item, error);
   }
   return request;
 }

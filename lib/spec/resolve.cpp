@@ -116,6 +116,9 @@ Json resolved_spec(const SpecDocument& document) {
     output["metadata"] = document.output.metadata;
   }
   if (fs::path(document.output_dir).is_relative()) output["dir"] = document.output_dir;
+  if (!document.output.codec.empty()) output["codec"] = document.output.codec;
+  if (document.output.bit_depth != 8) output["bit_depth"] = document.output.bit_depth;
+  if (document.output.crf) output["crf"] = *document.output.crf;
   if (document.output.max_bytes) output["max_bytes"] = *document.output.max_bytes;
   if (document.output.quota) output["quota"] = *document.output.quota;
   return out;

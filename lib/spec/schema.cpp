@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "spec/fields.h"
 
 namespace backlot {
@@ -77,15 +79,28 @@ Json size_schema() {
             {{"type", "string"}, {"pattern", "^[0-9.]+ ?([kK]B|[MGT]B|[KMGT]iB|B)?$"}}}}};
 }
 
+Json formats() {
+  Json out = Json::array();
+  for (const Task task : {Task::text_to_image, Task::text_to_video, Task::enhance})
+    for (const auto format : output_formats(task))
+      if (std::ranges::find(out, format) == out.end()) out.push_back(format);
+  return out;
+}
+
 Json output_schema() {
   return object_of(
       {{"dir", {{"type", "string"}, {"minLength", 1}, {"default", "out"}}},
-       {"format", {{"enum", {"png", "jpeg", "webp", "txt"}}, {"default", "png"}}},
+       {"format", {{"enum", formats()}}},
        {"name", {{"type", "string"}, {"default", "{index:05}-{slug}-{seed}"}}},
        {"max_bytes", size_schema()},
        {"quality", {{"type", "integer"}, {"minimum", 1}, {"maximum", 100}, {"default", 90}}},
        {"metadata", {{"type", "boolean"}, {"default", true}}},
-       {"quota", size_schema()}});
+       {"quota", size_schema()},
+       {"codec",
+        {{"enum",
+          {"h264", "h265", "av1", "vp9", "ffv1", "h264_nvenc", "h265_nvenc", "av1_nvenc"}}}},
+       {"bit_depth", {{"enum", {8, 10}}, {"default", 8}}},
+       {"crf", {{"type", "integer"}, {"minimum", 0}, {"maximum", 63}}}});
 }
 
 Json enhance_schema() {
@@ -119,16 +134,15 @@ Json spec_schema() {
               {"expand", {{"enum", {"product", "zip"}}, {"default", "product"}}},
               {"enhance", {{"anyOf", {enhance_schema(), {{"enum", {nullptr, false}}}}}}}};
   job.update(defaults);
-  Json spec =
-      object_of({{"version", {{"const", 1}}},
-                 {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
-                 {"task", {{"enum", {"text-to-image", "enhance"}}, {"default", "text-to-image"}}},
-                 {"model", {{"type", "string"}, {"minLength", 1}}},
-                 {"preset", {{"type", "string"}}},
-                 {"defaults", object_of(defaults)},
-                 {"jobs", {{"type", "array"}, {"items", object_of(job)}, {"minItems", 1}}},
-                 {"output", output_schema()},
-                 {"enhance", enhance_schema()}});
+  Json spec = object_of({{"version", {{"const", 1}}},
+                         {"name", {{"type", "string"}, {"pattern", "^[^./\\\\][^/\\\\]*$"}}},
+                         {"task", {{"enum", {"text-to-image", "text-to-video", "enhance"}}}},
+                         {"model", {{"type", "string"}, {"minLength", 1}}},
+                         {"preset", {{"type", "string"}}},
+                         {"defaults", object_of(defaults)},
+                         {"jobs", {{"type", "array"}, {"items", object_of(job)}, {"minItems", 1}}},
+                         {"output", output_schema()},
+                         {"enhance", enhance_schema()}});
   Json out = {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
               {"title", "backlot job spec"}};
   out.update(spec);
@@ -141,9 +155,11 @@ std::string field_table() {
   std::string out = "| field | what it is | values | default |\n|---|---|---|---|\n";
   for (const auto& field : job_fields())
     out += fmt::format("| `{}` | {}{} | {}{} | {} |\n", field.name,
-                       field.applies_to(Task::text_to_image) ? "" : "texts: ", field.help,
-                       describe_kind(field), field.alternatives ? ", with alternatives" : "",
-                       default_of(field));
+                       field.applies_to(Task::text_to_image)   ? ""
+                       : field.applies_to(Task::text_to_video) ? "videos: "
+                                                               : "texts: ",
+                       field.help, describe_kind(field),
+                       field.alternatives ? ", with alternatives" : "", default_of(field));
   return out;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "engine/engine.h"
+#include "engine/video.h"
 #include "spec/enhance_stage.h"
 #include "spec/field_values.h"
 #include "spec/item.h"
@@ -74,6 +75,9 @@ SpecDocument quick_spec(const Json& fields, const std::vector<std::string>& prom
 struct ModelFacts {
   std::string fingerprint;
   int64_t default_width = 1024, default_height = 1024;  // pixels: sample_size * 8
+  ModelFamily family = ModelFamily::sdxl;
+  int64_t side_multiple = 8;      // pixels that width and height are multiples of
+  bool two_transformers = false;  // whether guidance_scale_2 means anything
 };
 
 struct PlanContext {
@@ -102,5 +106,8 @@ Plan make_plan(const SpecDocument& document, const PlanContext& context);
 
 // What the engine is asked for. Throws ItemError if the parameters are none that make_plan makes.
 ImageRequest image_request(const Item& item);
+
+// The same of an item that a video model makes.
+VideoRequest video_request(const Item& item);
 
 }  // namespace backlot

@@ -56,18 +56,6 @@ std::string shown(const nlohmann::json& step) {
   return step.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 120);
 }
 
-// Every character of a text that could mean something in a pattern, escaped.
-std::string literal(const std::string& text) {
-  std::string pattern;
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x80)
-      pattern += fmt::format("\\x{{{:x}}}", static_cast<int>(c));
-    else
-      pattern += c;
-  }
-  return pattern;
-}
-
 void add_split(const nlohmann::json& step, const fs::path& file, std::vector<Regex>& patterns) {
   const auto pattern = step.find("pattern");
   const bool isolated = step.value("behavior", nlohmann::json()) == "Isolated";
@@ -80,7 +68,7 @@ void add_split(const nlohmann::json& step, const fs::path& file, std::vector<Reg
   const auto source = text->get<std::string>();
   if (source.size() > longest_pattern) throw_damaged(file, "its pre_tokenizer's pattern is huge");
   try {
-    patterns.emplace_back(is_regex ? from_oniguruma(source) : literal(source));
+    patterns.emplace_back(is_regex ? from_oniguruma(source) : as_literal_pattern(source));
   } catch (const std::invalid_argument& error) {
     refuse(file, fmt::format("its pre_tokenizer's pattern '{}' can't be used: {}",
                              source.substr(0, 120), error.what()));
@@ -138,6 +126,17 @@ PreTokenizer of_tokenizer_json(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::string as_literal_pattern(const std::string& text) {
+  std::string pattern;
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x80)
+      pattern += fmt::format("\\x{{{:x}}}", static_cast<int>(c));
+    else
+      pattern += c;
+  }
+  return pattern;
+}
 
 PreTokenizer PreTokenizer::of_folder(const fs::path& folder) {
   const std::string name = tokenizer_class(folder);

@@ -32,4 +32,7 @@ struct PreTokenizer {
 // mean Unicode's properties there. Throws std::invalid_argument for what the two take differently.
 std::string from_oniguruma(const std::string& pattern);
 
+// The pattern of PCRE2 that `text` alone matches.
+std::string as_literal_pattern(const std::string& text);
+
 }  // namespace backlot

@@ -8,6 +8,8 @@
 #include "text/byte_level_tokenizer.h"
 #include "text/clip_tokenizer.h"
 #include "text/tokenizer_files.h"
+#include "text/unigram_files.h"
+#include "text/unigram_tokenizer.h"
 
 namespace backlot {
 namespace {
@@ -21,6 +23,12 @@ std::string class_of(const fs::path& dir) {
     throw LoadError(dir.string(), "not a folder",
                     "give the folder that holds the tokenizer's files");
   const std::string named = tokenizer_class(dir);
+  if (named == "T5Tokenizer") return named;
+  static constexpr std::string_view of_any_model[] = {"", "PreTrainedTokenizer",
+                                                      "TokenizersBackend"};
+  const bool may_be_unigram =
+      std::find(std::begin(of_any_model), std::end(of_any_model), named) != std::end(of_any_model);
+  if (may_be_unigram && is_unigram_folder(dir)) return "T5Tokenizer";
   if (!named.empty()) return named;
   const auto files = read_bpe_files(dir);
   const bool ends_words = std::any_of(files.merges.begin(), files.merges.end(),
@@ -42,14 +50,15 @@ std::vector<std::vector<int64_t>> tokenize_with_folder(const fs::path& dir,
                                                        const std::vector<std::string>& texts) {
   const std::string name = class_of(dir);
   if (name == "CLIPTokenizer") return encode_all(ClipTokenizer::load(dir), texts);
+  if (name == "T5Tokenizer") return encode_all(UnigramTokenizer::load(dir), texts);
   static constexpr std::string_view byte_level[] = {"GPT2Tokenizer", "Qwen2Tokenizer",
                                                     "PreTrainedTokenizer", "TokenizersBackend",
                                                     "LlamaTokenizer"};
   if (std::find(std::begin(byte_level), std::end(byte_level), name) != std::end(byte_level))
     return encode_all(ByteLevelTokenizer::load(dir), texts);
   throw LoadError(dir.string(), fmt::format("its tokenizer is a {}, which is not supported", name),
-                  "give the folder of a CLIPTokenizer, GPT2Tokenizer, Qwen2Tokenizer or "
-                  "PreTrainedTokenizerFast");
+                  "give the folder of a CLIPTokenizer, GPT2Tokenizer, Qwen2Tokenizer, T5Tokenizer "
+                  "or PreTrainedTokenizerFast");
 }
 
 }  // namespace backlot

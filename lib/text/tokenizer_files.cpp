@@ -11,14 +11,6 @@ namespace {
 
 constexpr uint64_t max_file_bytes = uint64_t{64} << 20;  // the largest known are near 20 MB
 
-std::string read_text(const fs::path& file) {
-  try {
-    return read_file(file, max_file_bytes);
-  } catch (const EnvironmentError& error) {
-    throw LoadError(error.where(), error.problem(), error.mend());
-  }
-}
-
 bool is_there(const fs::path& file) {
   std::error_code ignored;
   return fs::exists(file, ignored);
@@ -47,7 +39,7 @@ Vocabulary vocabulary_from(const nlohmann::json& object, const fs::path& file) {
 }
 
 std::vector<Merge> read_merges(const fs::path& file) {
-  const std::string text = read_text(file);
+  const std::string text = read_tokenizer_file(file);
   std::vector<Merge> merges;
   std::string_view rest = text;
   for (size_t number = 1; !rest.empty(); ++number) {
@@ -87,6 +79,14 @@ std::vector<Merge> merges_from(const nlohmann::json& list, const fs::path& file)
 
 }  // namespace
 
+std::string read_tokenizer_file(const fs::path& file) {
+  try {
+    return read_file(file, max_file_bytes);
+  } catch (const EnvironmentError& error) {
+    throw LoadError(error.where(), error.problem(), error.mend());
+  }
+}
+
 std::optional<Merge> parse_merge(std::string_view text) {
   const size_t space = text.find(' ');
   if (space == std::string_view::npos || space == 0 || space + 1 == text.size())
@@ -103,7 +103,7 @@ nlohmann::json read_object(const fs::path& file) {
   if (!is_there(file)) return nlohmann::json::object();
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(read_text(file));
+    object = nlohmann::json::parse(read_tokenizer_file(file));
   } catch (const nlohmann::json::exception& error) {
     throw_damaged(file, fmt::format("not valid JSON: {}", error.what()));
   }

@@ -35,6 +35,9 @@ std::optional<Merge> parse_merge(std::string_view text);
 // Reads tokenizer.json if there is one (transformers prefers it), else vocab.json and merges.txt.
 BpeFiles read_bpe_files(const std::filesystem::path& folder);
 
+// The bytes of one file, of a size that tokenizers have. Throws LoadError.
+std::string read_tokenizer_file(const std::filesystem::path& file);
+
 // One JSON object, or an empty one if the file is absent. Keys are sorted: unlike Json, it stays
 // fast with the 150,000 keys of a vocabulary.
 nlohmann::json read_object(const std::filesystem::path& file);

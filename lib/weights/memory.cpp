@@ -81,6 +81,11 @@ uint64_t network_bytes(const NetworkSizes& sizes, const LoadedAs& as, int64_t ea
 ModelSizes model_sizes(const ModelFolder& model, const std::optional<std::string>& variant,
                        const std::optional<std::filesystem::path>& vae) {
   ModelSizes sizes;
+  if (model.pipeline_class() == "WanPipeline") {
+    sizes.video = video_sizes(model, variant);
+    sizes.vae_tile = wan_tile;
+    return sizes;
+  }
   sizes.unet = network_sizes(open(model, "unet", variant));
   sizes.vae = network_sizes(vae ? Checkpoint::open(*vae, "diffusion_pytorch_model")
                                 : open(model, "vae", variant));
@@ -97,6 +102,15 @@ ModelSizes model_sizes(const ModelFolder& model, const std::optional<std::string
 
 WeightBytes weight_bytes(const ModelSizes& sizes, const LoadedAs& as) {
   const int64_t each = value_bytes(as.dtype);
+  if (sizes.video) {
+    const auto& video = *sizes.video;
+    WeightBytes bytes;
+    bytes.networks = static_cast<uint64_t>(video.transformers * each +
+                                           video.vae * (as.dtype == "float16" ? 4 : each));
+    bytes.text_encoders = bytes.largest_text_encoder =
+        static_cast<uint64_t>(video.text_encoder * each);
+    return bytes;
+  }
   LoadedAs plain = as;
   plain.quantization = Quantization::none;
   const bool wide = as.dtype == "float16" && sizes.vae_in_float32;
@@ -108,6 +122,11 @@ WeightBytes weight_bytes(const ModelSizes& sizes, const LoadedAs& as) {
   bytes.largest_text_encoder =
       static_cast<uint64_t>(std::max(sizes.first_text_encoder, sizes.second_text_encoder) * each);
   return bytes;
+}
+
+uint64_t clip_bytes(const VideoSizes& sizes, const LoadedAs& as, const ClipShape& shape) {
+  const int64_t each = value_bytes(as.dtype);
+  return clip_bytes(sizes, shape, each, as.dtype == "float16" ? 4 : each);
 }
 
 uint64_t decode_bytes(std::span<const int64_t> channels, int64_t value_bytes, int64_t width,

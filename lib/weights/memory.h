@@ -11,6 +11,7 @@
 
 #include "base/quantization.h"
 #include "weights/model_folder.h"
+#include "weights/video_memory.h"
 
 namespace backlot {
 
@@ -29,8 +30,9 @@ struct ModelSizes {
   NetworkSizes unet, vae;
   int64_t first_text_encoder = 0, second_text_encoder = 0;  // parameters
   std::vector<int64_t> unet_channels, vae_channels;         // block_out_channels
-  int64_t vae_tile = 0;         // sample_size: pictures up to this are not decoded in tiles
-  bool vae_in_float32 = false;  // with float16: force_upcast
+  int64_t vae_tile = 0;             // sample_size: pictures up to this are not decoded in tiles
+  bool vae_in_float32 = false;      // with float16: force_upcast
+  std::optional<VideoSizes> video;  // of a video model, which has none of the above but vae_tile
 };
 
 // Reads configs and headers. `vae`: another autoencoder's folder. Throws LoadError.
@@ -65,6 +67,9 @@ struct PictureShape {
 // together, beside what denoising left for reuse in other sizes).
 uint64_t working_bytes(const ModelSizes& sizes, const LoadedAs& as, const PictureShape& shape,
                        int64_t together);
+
+// The same of one clip, or of one frame, by a video model.
+uint64_t clip_bytes(const VideoSizes& sizes, const LoadedAs& as, const ClipShape& shape);
 
 // The decoder's share of that for one picture. `channels`: the VAE's block_out_channels.
 uint64_t decode_bytes(std::span<const int64_t> channels, int64_t value_bytes, int64_t width,

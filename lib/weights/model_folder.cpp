@@ -22,7 +22,7 @@ constexpr std::string_view again = "download the model again";
 
 // Files of a tokenizer's folder that decide its ids.
 constexpr std::array tokenizer_files = {
-    "added_tokens.json", "merges.txt", "special_tokens_map.json",
+    "added_tokens.json", "merges.txt", "special_tokens_map.json", "spiece.model",
     "tokenizer.json",    "vocab.json", "tokenizer_config.json"};
 
 constexpr std::array<std::string_view, 3> unread = {"safety_checker", "feature_extractor",

@@ -71,6 +71,7 @@ Range initial_range(std::string_view name, at::IntArrayRef shape) {
   const auto kind = name.substr(dot == std::string_view::npos ? 0 : dot + 1);
   const auto contains = [&](std::string_view part) { return layer.find(part) != layer.npos; };
   if (shape.size() <= 1 && contains("norm")) return {kind == "weight" ? 1.0f : 0.0f, 0.0f};
+  if (kind == "gamma") return {1.0f, 0.0f};
   if (shape.size() == 2 &&
       (layer.ends_with("token_embedding") || layer.ends_with("position_embedding"))) {
     return {0.0f, 0.02f * std::sqrt(3.0f)};

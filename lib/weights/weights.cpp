@@ -81,8 +81,8 @@ struct Binding::State {
   std::set<std::string, std::less<>> used;
   Mismatches mismatches;
 
-  at::Tensor bind(const std::string& name, at::IntArrayRef shape);
-  at::Tensor convert(const TensorView& view) const;
+  at::Tensor bind(const std::string& name, at::IntArrayRef shape, const at::TensorOptions& as);
+  at::Tensor convert(const TensorView& view, const at::TensorOptions& as) const;
   at::Tensor mapped(const TensorView& view, at::IntArrayRef stored) const;
 
   // Takes no memory, so that a checkpoint of another model is told apart without building it.
@@ -91,12 +91,13 @@ struct Binding::State {
   }
 };
 
-at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape) {
-  if (random) return random->make(name, shape, options);
+at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape,
+                                const at::TensorOptions& as) {
+  if (random) return random->make(name, shape, as);
   if (reader) {
     const auto tensor = reader(name);
     TORCH_CHECK(tensor.sizes() == shape, name, " has another shape than its config says");
-    return tensor.to(options);
+    return tensor.to(as);
   }
   const TensorView* view = checkpoint->find(name);
   if (!view) {
@@ -114,15 +115,15 @@ at::Tensor Binding::State::bind(const std::string& name, at::IntArrayRef shape) 
         fmt::format("{} holds {}, expected real numbers", name, dtype_name(view->dtype)));
     return placeholder(shape);
   }
-  return options.device().is_meta() ? at::empty(shape, options) : convert(*view);
+  return as.device().is_meta() ? at::empty(shape, as) : convert(*view, as);
 }
 
-at::Tensor Binding::State::convert(const TensorView& view) const {
+at::Tensor Binding::State::convert(const TensorView& view, const at::TensorOptions& as) const {
   std::vector<int64_t> stored = view.shape;
   if (view.transposed) std::swap(stored.at(0), stored.at(1));
-  at::Tensor tensor = view.bytes.empty() ? at::empty(stored, options) : mapped(view, stored);
+  at::Tensor tensor = view.bytes.empty() ? at::empty(stored, as) : mapped(view, stored);
   if (view.transposed) tensor = tensor.t();
-  return tensor.to(options).contiguous();
+  return tensor.to(as).contiguous();
 }
 
 at::Tensor Binding::State::mapped(const TensorView& view, at::IntArrayRef stored) const {
@@ -165,19 +166,26 @@ void Binding::finish() const {
                   "again, from the same place");
 }
 
-Weights::Weights(Binding& binding, std::string prefix, Quantization quantization)
-    : binding_(&binding), prefix_(std::move(prefix)), quantization_(quantization) {}
+Weights::Weights(Binding& binding, std::string prefix, Quantization quantization,
+                 std::optional<at::ScalarType> dtype)
+    : binding_(&binding), prefix_(std::move(prefix)), quantization_(quantization), dtype_(dtype) {}
 
 Weights Weights::operator/(std::string_view child) const {
-  return Weights(*binding_, fmt::format("{}{}.", prefix_, child), quantization_);
+  return Weights(*binding_, fmt::format("{}{}.", prefix_, child), quantization_, dtype_);
 }
 
 Weights Weights::operator/(int64_t index) const { return *this / std::to_string(index); }
 
-Weights Weights::in_full() const { return Weights(*binding_, prefix_, Quantization::none); }
+Weights Weights::in_full() const { return Weights(*binding_, prefix_, Quantization::none, dtype_); }
+
+Weights Weights::in_dtype(at::ScalarType dtype) const {
+  return Weights(*binding_, prefix_, Quantization::none, dtype);
+}
 
 at::Tensor Weights::operator()(std::string_view name, at::IntArrayRef shape) const {
-  return binding_->state_->bind(fmt::format("{}{}", prefix_, name), shape);
+  auto& state = *binding_->state_;
+  return state.bind(fmt::format("{}{}", prefix_, name), shape,
+                    dtype_ ? state.options.dtype(*dtype_) : state.options);
 }
 
 void Weights::skip(std::string_view name) const {

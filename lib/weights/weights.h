@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -39,12 +40,17 @@ class Weights {
   Quantization quantization() const { return quantization_; }
   Weights in_full() const;
 
+  // The same place with its tensors in `dtype`, whatever the binding's; not quantized.
+  Weights in_dtype(at::ScalarType dtype) const;
+
  private:
   friend class Binding;
-  Weights(Binding& binding, std::string prefix, Quantization quantization);
+  Weights(Binding& binding, std::string prefix, Quantization quantization,
+          std::optional<at::ScalarType> dtype = {});
   Binding* binding_;
   std::string prefix_;
   Quantization quantization_;
+  std::optional<at::ScalarType> dtype_;  // in place of the binding's
 };
 
 // Collects what does not agree between a checkpoint and a model, then says it all at once.

@@ -407,6 +407,19 @@ TEST(Models, TokenizesAnArrayOfStrings) {
   EXPECT_TRUE(ids[1].empty());
 }
 
+TEST(Models, TokenizesAsT5Does) {
+  const std::string folder = BACKLOT_TEST_DATA "/tokenizers/umt5";
+  const auto result = backlot({"models", "tokenize", folder}, {.input = R"(["</s>", "1st"])"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(Json::parse(result.out), Json::parse("[[1], [3, 41, 6, 10]]"));
+
+  const TemporaryFolder damaged;
+  std::ofstream(damaged / "spiece.model") << "no protocol buffer";
+  const auto refused = backlot({"models", "tokenize", damaged.path().string()}, {.input = "[]"});
+  EXPECT_EQ(refused.exit_code, 3);
+  EXPECT_NE(refused.err.find("spiece.model: "), std::string::npos) << refused.err;
+}
+
 TEST(Completion, IsAScriptTheShellAccepts) {
   for (const std::string shell : {"bash"}) {
     const auto script = backlot({"completion", shell});

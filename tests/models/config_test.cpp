@@ -4,8 +4,11 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "models/autoencoder_kl.h"
+#include "models/autoencoder_kl_wan.h"
 #include "models/clip_text_model.h"
+#include "models/umt5_encoder.h"
 #include "models/unet_2d_condition.h"
+#include "models/wan_transformer_3d.h"
 
 namespace backlot {
 namespace {
@@ -66,6 +69,44 @@ TEST(Config, TextEncoderActivationIsRefusedByName) {
   const auto message =
       refusal([&] { read_clip_text_config(json, "text_encoder/config.json", ClipHead::none); });
   EXPECT_NE(message.find("hidden_act"), std::string::npos) << message;
+}
+
+TEST(Config, WanSettingsThatBacklotCannotHonourAreRefusedByName) {
+  using Read = std::function<void(const Json&)>;
+  const Read transformer = [](const Json& json) { read_wan_transformer_3d_config(json, "it"); };
+  const Read vae = [](const Json& json) { read_autoencoder_kl_wan_config(json, "it"); };
+  const Read text = [](const Json& json) { read_umt5_config(json, "it"); };
+  struct Case {
+    std::string name;
+    Read read;
+    std::string key;
+    Json value;
+  };
+  const std::vector<Case> cases = {
+      {"wan2.1-t2v-1.3b-transformer", transformer, "image_dim", 1280},
+      {"wan2.1-t2v-1.3b-transformer", transformer, "added_kv_proj_dim", 5120},
+      {"wan2.1-t2v-1.3b-transformer", transformer, "in_channels", 36},
+      {"wan2.1-t2v-1.3b-transformer", transformer, "qk_norm", "rms_norm"},
+      {"wan2.1-t2v-1.3b-transformer", transformer, "patch_size", {2, 2}},
+      {"wan2.1-t2v-1.3b-transformer", transformer, "some_new_setting", 1},
+      {"wan2.1-vae", vae, "is_residual", true},
+      {"wan2.1-vae", vae, "patch_size", 2},
+      {"wan2.1-vae", vae, "latents_std", {1.0}},
+      {"wan2.1-vae", vae, "scale_factor_spatial", 16},
+      {"wan2.1-vae", vae, "scale_factor_temporal", 8},
+      {"wan2.1-vae", vae, "temperal_downsample", {true, 1, false}},
+      {"wan2.1-vae", vae, "attn_scales", {0.5}},
+      {"umt5-xxl-encoder", text, "model_type", "t5"},
+      {"umt5-xxl-encoder", text, "feed_forward_proj", "relu"},
+      {"umt5-xxl-encoder", text, "relative_attention_num_buckets", 6}};
+  for (const auto& [name, read, key, value] : cases) {
+    auto json = config_of(name);
+    EXPECT_EQ(refusal([&] { read(json); }), "accepted");
+    json[key] = value;
+    const auto message = refusal([&] { read(json); });
+    EXPECT_NE(message.find(key), std::string::npos) << key << ": " << message;
+    EXPECT_EQ(message.find("SDXL"), std::string::npos) << message;
+  }
 }
 
 TEST(Config, SingleNumbersStandForEveryLevel) {

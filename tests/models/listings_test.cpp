@@ -6,8 +6,11 @@
 
 #include "base/files.h"
 #include "models/autoencoder_kl.h"
+#include "models/autoencoder_kl_wan.h"
 #include "models/clip_text_model.h"
+#include "models/umt5_encoder.h"
 #include "models/unet_2d_condition.h"
+#include "models/wan_transformer_3d.h"
 
 namespace backlot {
 namespace {
@@ -53,6 +56,19 @@ TEST(Listings, TextEncodersBind) {
                       read_clip_text_config(config_of("sdxl-text_encoder"), "te", ClipHead::none));
   bind<CLIPTextModel>("sdxl-text_encoder_2", read_clip_text_config(config_of("sdxl-text_encoder_2"),
                                                                    "te2", ClipHead::projection));
+}
+
+TEST(Listings, WanTransformersBind) {
+  for (const std::string name : {"wan2.1-t2v-1.3b-transformer", "wan2.1-t2v-14b-transformer"}) {
+    bind<WanTransformer3DModel>(name, read_wan_transformer_3d_config(config_of(name), name));
+  }
+}
+
+TEST(Listings, WanAutoencoderAndTextEncoderBind) {
+  bind<AutoencoderKLWan>("wan2.1-vae",
+                         read_autoencoder_kl_wan_config(config_of("wan2.1-vae"), "wan2.1-vae"));
+  bind<UMT5Encoder>("umt5-xxl-encoder",
+                    read_umt5_config(config_of("umt5-xxl-encoder"), "umt5-xxl-encoder"));
 }
 
 TEST(Listings, AnotherDepthDoesNotBind) {

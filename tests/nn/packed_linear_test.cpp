@@ -64,6 +64,17 @@ TEST_P(PackedLinearTest, GatesAsATenDoes) {
   expect_rounded((*layer)(x), halves[0] * at::gelu(halves[1]));
 }
 
+TEST_P(PackedLinearTest, ActivatesAsATenDoes) {
+  const auto [rows, in, out] = GetParam();
+  const auto x = random({rows, in}, 3), weight = random({out, in}, 1 / std::sqrt(double(in)));
+  const auto bias = random({out}, 0.5);
+  const auto layer = PackedLinear::make(weight, bias, Gate::none, kernels::Activation::gelu_tanh);
+  ASSERT_TRUE(layer);
+  expect_rounded(
+      (*layer)(x),
+      at::gelu(at::linear(x.to(at::kFloat), weight.to(at::kFloat), bias.to(at::kFloat)), "tanh"));
+}
+
 // Rows that fill no block, several blocks, panels of every width.
 INSTANTIATE_TEST_SUITE_P(Shapes, PackedLinearTest,
                          testing::Values(Case{1, 2, 16}, Case{5, 64, 32}, Case{77, 66, 48},

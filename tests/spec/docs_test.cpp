@@ -75,10 +75,20 @@ TEST(ShippedSpecs, Plan) {
 TEST(ShippedSpecs, PresetsAreSound) {
   EXPECT_EQ(std::string(shipped_presets()), read_file(source / "jobspecs/presets.yaml"));
   for (const char* name :
-       {"image_fast", "image_draft", "image_standard", "image_high", "image_pocket"}) {
+       {"image_fast", "image_draft", "image_standard", "image_high", "image_pocket",
+        "image_fast_enhanced", "image_high_enhanced", "wan_image_fast", "wan_image_high"}) {
     Sources sources;
     const Mark mark{sources.add("test")};
     EXPECT_FALSE(load_preset(name, mark, "/nowhere", sources, Task::text_to_image).fields.empty());
+  }
+  for (const char* name :
+       {"video_fast", "video_high", "video_fast_enhanced", "video_high_enhanced"}) {
+    Sources sources;
+    const Preset preset = load_preset(name, Mark{sources.add("test")}, "/nowhere", sources, {});
+    EXPECT_EQ(preset.task, Task::text_to_video) << name;
+    EXPECT_EQ(preset.fields.find("frames")->value, 81) << name;
+    EXPECT_EQ(preset.enhance.has_value(), std::string(name).ends_with("enhanced")) << name;
+    EXPECT_TRUE(preset.max_bytes.has_value()) << name;
   }
 }
 

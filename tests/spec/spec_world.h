@@ -40,6 +40,22 @@ class SpecWorld {
     return plan(read(rest), base_seed);
   }
 
+  // The same with a Wan model.
+  Plan plan_clips(const SpecDocument& document) const {
+    return make_plan(document, {.model_facts =
+                                    [](const fs::path&, const auto&) {
+                                      ModelFacts facts;
+                                      facts.fingerprint = "w";
+                                      facts.default_width = 832;
+                                      facts.default_height = 480;
+                                      facts.family = ModelFamily::wan;
+                                      facts.side_multiple = 16;
+                                      return facts;
+                                    },
+                                .base_seed = 1});
+  }
+  Plan plan_clips(const std::string& rest) const { return plan_clips(read(rest)); }
+
   // "3:5: what; mend" of the error that `rest` leads to, "" if there is none.
   std::string error(const std::string& rest, const std::vector<std::string>& sets = {}) const {
     try {

@@ -1,0 +1,32 @@
+// The state of a clip between two denoising steps, as bytes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "schedulers/scheduler.h"
+
+namespace backlot {
+
+// `about` says what the state belongs to; only where that is equal it is good for anything.
+// `done`: calls of the denoiser. `noise`: the state of the generator.
+std::string pack_checkpoint(const Json& about, int64_t done, const at::Tensor& latents,
+                            const at::Tensor& noise, Scheduler& scheduler);
+
+struct Unpacked {
+  int64_t done = 0;
+  at::Tensor latents;  // on the CPU
+  at::Tensor noise;
+};
+
+// Puts the scheduler, whose timesteps are laid out, where it was; its tensors go to `device`.
+// Nothing, and the scheduler as it was, if the bytes are damaged or about something else.
+std::optional<Unpacked> unpack_checkpoint(std::string_view bytes, const Json& about,
+                                          Scheduler& scheduler, at::Device device);
+
+}  // namespace backlot
