@@ -1,0 +1,116 @@
+"""The training of the causal VAE, and the clips' latents."""
+import math
+import time
+
+import numpy as np
+import torch
+
+from pocket_xl.training import Gradients, save, take_step
+
+from .causal import check_whole, decode, encode, for_training
+from .data import FRAMES, Renderer, draw_facts
+from .networks import make_vae
+from .progress import Clock, learning_rate, resume, start_process, state_of
+
+CHUNK = 4  # frames that a latent frame after the first stands for
+
+
+def draw_clips(renderer, n, frames, rng):
+    """(clips [n, 3, frames, 64, 64] in -1..1, coverage [n, 1, frames, 64, 64]), cut out of whole ones."""
+    clips = []
+    for fact in draw_facts(n, rng):
+        start = CHUNK * rng.integers((FRAMES - frames) // CHUNK + 1)
+        clips.append([part[:, start:start + frames] for part in renderer(fact, rng)])
+    return [torch.stack(parts).contiguous(memory_format=torch.channels_last_3d) for parts in zip(*clips)]
+
+
+def loss_of(vae, clips, coverage):
+    """(loss, L1): L1, L2 and gradient differences, the emoji counted more than the ground, and a little KL."""
+    mean, log_variance = encode(vae, clips)
+    y = decode(vae, mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+    weight = 1 + 3 * (coverage > 0)
+    error = y - clips
+    flat = (weight * (error.abs() + 2 * error.square())).mean()
+    edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    return flat + edges + 3e-4 * kl, error.abs().mean().item()
+
+
+@torch.no_grad()
+def psnr_of(vae, renderer, n):
+    """PSNR of the mean error of n clips' reconstructions, in dB."""
+    rng = np.random.default_rng(7)
+    clips, _ = draw_clips(renderer, n, FRAMES, rng)
+    errors = [(decode(vae, encode(vae, clip)[0]).clamp(-1, 1) - clip).square().mean() / 4 for clip in clips.split(2)]
+    return -10 * math.log10(torch.stack(errors).mean())
+
+
+def stage_vae(args):
+    start_process(args, 0)
+    if args.rank == 0:
+        check_whole(make_vae)
+    renderer = Renderer(args)
+    vae = for_training(make_vae().to(args.device))
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
+    first = resume(args, args.work / "vae.state", optimizer, vae=vae)
+    gradients = Gradients(vae.parameters(), args)
+    batch, clock, smooth = args.vae_batch // args.world, Clock(args), 0.0
+    for step in range(first, args.vae_steps):
+        done = step / args.vae_steps
+        rng = np.random.default_rng([1, args.rank, step])
+        # Short clips, which are cheap and various, and whole ones at the end.
+        frames = FRAMES if done > 0.8 else 9
+        clips, coverage = draw_clips(renderer, max(1, batch * 9 // frames), frames, rng)
+        torch.manual_seed(step * args.world + args.rank)
+        loss, l1 = loss_of(vae, clips.to(args.device), coverage.to(args.device))
+        loss.backward()
+        gradients.average(0)
+        norm = gradients.clip(1.0)
+        rate = learning_rate(done, args.vae_lr)
+        take_step(optimizer, gradients, rate)
+        smooth += (l1 - smooth) / min(step - first + 1, 50)
+        if args.rank == 0:
+            if clock.shows(step):
+                print(f"vae step {step} {clock} l1 {smooth:.4f} loss {loss.item():.4f} grad {norm:.2f} lr {rate:.1e}",
+                      flush=True)
+            if clock.saves(step, args.vae_steps):
+                print(f"  PSNR {psnr_of(vae, renderer, 4):.2f}", flush=True)
+                save(state_of(step + 1, optimizer, vae=vae), args.work / "vae.state")
+    if args.rank == 0:
+        print(f"PSNR of 32 clips {psnr_of(vae, renderer, 32):.2f}", flush=True)
+        save(vae.state_dict(), args.work / "vae.pt")
+
+
+def load_vae(args):
+    path, state = args.work / "vae.pt", args.work / "vae.state"
+    vae = make_vae()
+    vae.load_state_dict(torch.load(path) if path.exists() else torch.load(state)["vae"])
+    return for_training(vae).to(args.device).eval()
+
+
+@torch.no_grad()
+def stage_latents(args):
+    """latents-RANK.pt: facts [n, 3] and the posterior means [n, 16, 5, 8, 8] of that many clips, a share a process."""
+    start_process(args, 1)
+    renderer, vae = Renderer(args), load_vae(args)
+    n, clock = args.clips // args.world, Clock(args)
+    facts = draw_facts(n, np.random.default_rng([2, args.rank]))
+    latents = torch.empty(n, *encode(vae, torch.zeros(1, 3, FRAMES, 64, 64, device=args.device))[0].shape[1:],
+                          dtype=torch.half)
+    for i, part in enumerate(torch.arange(n).split(4)):
+        rngs = [np.random.default_rng([3, args.rank, int(k)]) for k in part]
+        clips = torch.stack([renderer(facts[k], rng)[0] for k, rng in zip(part, rngs)])
+        latents[part] = encode(vae, clips.to(args.device))[0].half().cpu()
+        if args.rank == 0 and clock.shows(i):
+            print(f"latents {len(part) * (i + 1)} of {n} {clock}", flush=True)
+    save({"facts": torch.from_numpy(facts), "latents": latents}, args.work / f"latents-{args.rank}.pt")
+
+
+def load_latents(args):
+    """facts [N, 3], latents [N, 16, 5, 8, 8] of mean 0 and deviation 1, channel by channel, and those of before."""
+    parts = [torch.load(path) for path in sorted(args.work.glob("latents-?.pt"))]
+    facts = torch.cat([part["facts"] for part in parts]).numpy()
+    latents = torch.cat([part["latents"] for part in parts]).float()
+    mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
+    view = (1, -1, 1, 1, 1)
+    return facts, (latents - mean.view(view)) / std.view(view), mean.tolist(), std.tolist()
