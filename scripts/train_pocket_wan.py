@@ -39,7 +39,7 @@ def parse_options():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--procs", type=int, default=2, help="one-thread processes for CPU training")
     parser.add_argument("--vae-steps", type=int, default=3000)
-    parser.add_argument("--vae-batch", type=int, default=8, help="clips of 9 frames a step")
+    parser.add_argument("--vae-batch", type=int, default=4, help="clips of 9 frames, 40x40, a step")
     parser.add_argument("--vae-lr", type=float, default=2e-3)
     parser.add_argument("--clips", type=int, default=12000, help="clips that the transformer learns from")
     parser.add_argument("--steps", type=int, default=6000, help="of the transformer")

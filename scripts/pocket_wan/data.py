@@ -124,12 +124,12 @@ class Renderer:
         grid = F.affine_grid(theta, (len(x), 1, 2 * SIZE, 2 * SIZE), align_corners=False)
         return F.avg_pool2d(F.grid_sample(source.expand(len(x), -1, -1, -1), grid, align_corners=False), 2)
 
-    def __call__(self, fact, rng):
-        """(clip [3, 17, 64, 64] in -1..1, coverage [1, 17, 64, 64] in 0..1)"""
-        path = draw_path(MOTION_NAMES[fact[1]], rng)
+    def __call__(self, fact, rng, frames=slice(None)):
+        """(clip [3, T, 64, 64] in -1..1, coverage [1, T, 64, 64] in 0..1), of all 17 frames or some of them"""
+        path = [values[frames] for values in draw_path(MOTION_NAMES[fact[1]], rng)]
         # Of two sizes the one that is shrunk by less than two, so that nothing flickers.
         shrunk = path[2] < 24
-        rgba = torch.empty(FRAMES, 4, SIZE, SIZE)
+        rgba = torch.empty(len(shrunk), 4, SIZE, SIZE)
         for chosen, sprites in ((shrunk, self.small), (~shrunk, self.large)):
             if chosen.any():
                 rgba[torch.from_numpy(chosen)] = self.sample(sprites[fact[0]], [p[chosen] for p in path])

@@ -68,7 +68,7 @@ def stage_export(args):
 
 def load_pipeline(args, dtype=torch.float32):
     from diffusers import WanPipeline
-    pipeline = WanPipeline.from_pretrained(str(args.out), torch_dtype=dtype)
+    pipeline = WanPipeline.from_pretrained(str(args.out), dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(args.device)
 

@@ -20,6 +20,7 @@ def make_vae(mean=None, std=None):
     with torch.no_grad():
         zero_matching(vae, r"conv2\.(weight|bias)$|proj\.(weight|bias)$")  # residual branches
         vae.quant_conv.bias[Z:] = -4.0  # start with little posterior noise
+        vae.quant_conv.weight[:Z] *= 3
         vae.quant_conv.weight[Z:] *= 0.1
     return vae
 

@@ -8,19 +8,30 @@ import torch
 from pocket_xl.training import Gradients, save, take_step
 
 from .causal import check_whole, decode, encode, for_training
-from .data import FRAMES, Renderer, draw_facts
+from .data import FRAMES, SIZE, Renderer, draw_facts
 from .networks import make_vae
 from .progress import Clock, learning_rate, resume, start_process, state_of
 
 CHUNK = 4  # frames that a latent frame after the first stands for
 
 
-def draw_clips(renderer, n, frames, rng):
-    """(clips [n, 3, frames, 64, 64] in -1..1, coverage [n, 1, frames, 64, 64]), cut out of whole ones."""
+def cut(clip, coverage, side, rng):
+    """Both [..., 64, 64], cut to a square of that side about where the emoji is."""
+    corner = []
+    for axis in (-1, -2):
+        covered = (coverage > 0).movedim(axis, 0).flatten(1).any(1).nonzero()
+        centre = covered.float().mean().item() if len(covered) else SIZE / 2
+        corner.append(int(np.clip(centre - side / 2 + rng.uniform(-6, 6), 0, SIZE - side)))
+    x, y = corner
+    return [part[..., y:y + side, x:x + side] for part in (clip, coverage)]
+
+
+def draw_clips(renderer, n, frames, side, rng):
+    """(clips [n, 3, frames, side, side] in -1..1, coverage [n, 1, frames, side, side]), cut out of whole ones."""
     clips = []
     for fact in draw_facts(n, rng):
         start = CHUNK * rng.integers((FRAMES - frames) // CHUNK + 1)
-        clips.append([part[:, start:start + frames] for part in renderer(fact, rng)])
+        clips.append(cut(*renderer(fact, rng, slice(start, start + frames)), side, rng))
     return [torch.stack(parts).contiguous(memory_format=torch.channels_last_3d) for parts in zip(*clips)]
 
 
@@ -40,7 +51,7 @@ def loss_of(vae, clips, coverage):
 def psnr_of(vae, renderer, n):
     """PSNR of the mean error of n clips' reconstructions, in dB."""
     rng = np.random.default_rng(7)
-    clips, _ = draw_clips(renderer, n, FRAMES, rng)
+    clips, _ = draw_clips(renderer, n, FRAMES, SIZE, rng)
     errors = [(decode(vae, encode(vae, clip)[0]).clamp(-1, 1) - clip).square().mean() / 4 for clip in clips.split(2)]
     return -10 * math.log10(torch.stack(errors).mean())
 
@@ -58,9 +69,9 @@ def stage_vae(args):
     for step in range(first, args.vae_steps):
         done = step / args.vae_steps
         rng = np.random.default_rng([1, args.rank, step])
-        # Short clips, which are cheap and various, and whole ones at the end.
-        frames = FRAMES if done > 0.8 else 9
-        clips, coverage = draw_clips(renderer, max(1, batch * 9 // frames), frames, rng)
+        # Short small clips, which are cheap and show more of the emoji than of the ground; at the end whole ones.
+        whole = done > 0.85
+        clips, coverage = draw_clips(renderer, *((max(1, batch // 4), FRAMES, SIZE) if whole else (batch, 9, 40)), rng)
         torch.manual_seed(step * args.world + args.rank)
         loss, l1 = loss_of(vae, clips.to(args.device), coverage.to(args.device))
         loss.backward()
@@ -95,7 +106,7 @@ def stage_latents(args):
     renderer, vae = Renderer(args), load_vae(args)
     n, clock = args.clips // args.world, Clock(args)
     facts = draw_facts(n, np.random.default_rng([2, args.rank]))
-    latents = torch.empty(n, *encode(vae, torch.zeros(1, 3, FRAMES, 64, 64, device=args.device))[0].shape[1:],
+    latents = torch.empty(n, *encode(vae, torch.zeros(1, 3, FRAMES, SIZE, SIZE, device=args.device))[0].shape[1:],
                           dtype=torch.half)
     for i, part in enumerate(torch.arange(n).split(4)):
         rngs = [np.random.default_rng([3, args.rank, int(k)]) for k in part]
