@@ -5,12 +5,12 @@ scratch, on clips of Noto Color Emoji that move.
   scripts/train_pocket_wan.py all
   scripts/train_pocket_wan.py transformer --improve --steps 20000     # a better one, from the weights of before
 
-Stages (each can be run by itself): data, vae, latents, transformer, export, samples, check, bench. A training stage
+Stages (each can be run by itself): data, vae, latents, decoder, transformer, export, samples, check, bench. A training stage
 that was stopped goes on from its last state; the same seeds and numbers of steps give the same training.
 Needs: torch, diffusers, transformers, sentencepiece, protobuf, fonttools, pillow, numpy, and the Debian packages
 fonts-noto-color-emoji (OFL) and unicode-cldr-core (Unicode licence).
 On a CPU, --procs N trains with N one-thread processes that average gradients (gloo): one barrier a step
-instead of one an op, so it stays fast where cores are shared. Their numbers are in the work folder's file `pid`.
+instead of one an op, so it stays fast where cores are shared. Their numbers are in the work folder's file STAGE.pid.
 """
 import argparse
 import os
@@ -23,11 +23,12 @@ from pocket_wan.data import stage_data
 from pocket_wan.export import stage_bench, stage_export, stage_samples
 from pocket_wan.rms_norm import library
 from pocket_wan.transformer import stage_transformer
-from pocket_wan.vae import stage_latents, stage_vae
+from pocket_wan.vae import stage_decoder, stage_latents, stage_vae
 
-STAGES = {"data": stage_data, "vae": stage_vae, "latents": stage_latents, "transformer": stage_transformer,
-          "export": stage_export, "samples": stage_samples, "check": stage_check, "bench": stage_bench}
-PARALLEL = ("vae", "latents", "transformer")
+STAGES = {"data": stage_data, "vae": stage_vae, "latents": stage_latents, "decoder": stage_decoder,
+          "transformer": stage_transformer, "export": stage_export, "samples": stage_samples, "check": stage_check,
+          "bench": stage_bench}
+PARALLEL = ("vae", "latents", "decoder", "transformer")
 WORK = Path(__file__).resolve().parent.parent / "out/pocket-wan-training"
 
 
@@ -39,8 +40,9 @@ def parse_options():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--procs", type=int, default=2, help="one-thread processes for CPU training")
     parser.add_argument("--vae-steps", type=int, default=3000)
+    parser.add_argument("--decoder-steps", type=int, default=1500, help="on top of those, of the VAE's decoder alone")
     parser.add_argument("--vae-batch", type=int, default=4, help="clips of 9 frames, 40x40, a step")
-    parser.add_argument("--vae-lr", type=float, default=2e-3)
+    parser.add_argument("--vae-lr", type=float, default=8e-4)
     parser.add_argument("--clips", type=int, default=12000, help="clips that the transformer learns from")
     parser.add_argument("--steps", type=int, default=6000, help="of the transformer")
     parser.add_argument("--batch", type=int, default=64)
@@ -53,6 +55,7 @@ def parse_options():
     args.out = args.out or args.work / "pocket-wan"
     args.work.mkdir(parents=True, exist_ok=True)
     args.world = args.procs if args.device == "cpu" else 1
+    args.port += list(STAGES).index(args.stage) if args.stage in STAGES else 0  # two stages may run side by side
     return args
 
 
@@ -63,7 +66,7 @@ def run_in_processes(args, stage):
     words = list(sys.argv)
     words[words.index(args.stage)] = stage
     processes = [subprocess.Popen([sys.executable, *words, "--rank", str(rank)]) for rank in range(args.world)]
-    (args.work / "pid").write_text(" ".join(str(p) for p in [os.getpid(), *(p.pid for p in processes)]) + "\n")
+    (args.work / f"{stage}.pid").write_text(" ".join(str(p) for p in [os.getpid(), *(p.pid for p in processes)]) + "\n")
     if any([process.wait() for process in processes]):  # all of them: none may be left behind
         sys.exit("a worker failed")
 

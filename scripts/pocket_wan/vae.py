@@ -56,22 +56,19 @@ def psnr_of(vae, renderer, n):
     return -10 * math.log10(torch.stack(errors).mean())
 
 
-def stage_vae(args):
-    start_process(args, 0)
-    if args.rank == 0:
-        check_whole(make_vae)
-    renderer = Renderer(args)
-    vae = for_training(make_vae().to(args.device))
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
-    first = resume(args, args.work / "vae.state", optimizer, vae=vae)
+def train(args, vae, name, steps, whole_from):
+    """Trains what of the VAE needs gradients; NAME.state while it does, NAME.pt at the end."""
+    optimizer = torch.optim.AdamW([p for p in vae.parameters() if p.requires_grad], lr=1e-3, betas=(0.9, 0.98),
+                                  weight_decay=1e-4, fused=True)
+    first = resume(args, args.work / f"{name}.state", optimizer, vae=vae)
     gradients = Gradients(vae.parameters(), args)
-    batch, clock, smooth = args.vae_batch // args.world, Clock(args), 0.0
-    for step in range(first, args.vae_steps):
-        done = step / args.vae_steps
+    renderer, batch, clock, smooth = Renderer(args), args.vae_batch // args.world, Clock(args), 0.0
+    for step in range(first, steps):
+        done = step / steps
         rng = np.random.default_rng([1, args.rank, step])
         # Short small clips, which are cheap and show more of the emoji than of the ground; at the end whole ones.
-        whole = done > 0.85
-        clips, coverage = draw_clips(renderer, *((max(1, batch // 4), FRAMES, SIZE) if whole else (batch, 9, 40)), rng)
+        form = (max(1, batch // 4), FRAMES, SIZE) if done >= whole_from else (batch, 9, 40)
+        clips, coverage = draw_clips(renderer, *form, rng)
         torch.manual_seed(step * args.world + args.rank)
         loss, l1 = loss_of(vae, clips.to(args.device), coverage.to(args.device))
         loss.backward()
@@ -80,23 +77,47 @@ def stage_vae(args):
         rate = learning_rate(done, args.vae_lr)
         take_step(optimizer, gradients, rate)
         smooth += (l1 - smooth) / min(step - first + 1, 50)
-        if args.rank == 0:
-            if clock.shows(step):
-                print(f"vae step {step} {clock} l1 {smooth:.4f} loss {loss.item():.4f} grad {norm:.2f} lr {rate:.1e}",
-                      flush=True)
-            if clock.saves(step, args.vae_steps):
-                print(f"  PSNR {psnr_of(vae, renderer, 4):.2f}", flush=True)
-                save(state_of(step + 1, optimizer, vae=vae), args.work / "vae.state")
+        if args.rank != 0:
+            continue
+        if clock.shows(step):
+            print(f"{name} step {step} {clock} l1 {smooth:.4f} loss {loss.item():.4f} grad {norm:.2f} lr {rate:.1e}",
+                  flush=True)
+        if clock.saves(step, steps):
+            print(f"  PSNR {psnr_of(vae, renderer, 4):.2f}", flush=True)
+            save(state_of(step + 1, optimizer, vae=vae), args.work / f"{name}.state")
     if args.rank == 0:
         print(f"PSNR of 32 clips {psnr_of(vae, renderer, 32):.2f}", flush=True)
-        save(vae.state_dict(), args.work / "vae.pt")
+        save(vae.state_dict(), args.work / f"{name}.pt")
 
 
-def load_vae(args):
-    path, state = args.work / "vae.pt", args.work / "vae.state"
+def stage_vae(args):
+    start_process(args, 0)
+    if args.rank == 0:
+        check_whole(make_vae)
+        for name in ("decoder.state", "decoder.pt"):
+            (args.work / name).unlink(missing_ok=True)
+    train(args, for_training(make_vae().to(args.device)), "vae", args.vae_steps, 0.85)
+
+
+def stage_decoder(args):
+    """The decoder alone, better: the encoder, and so the latents, stay as they are, and the transformer can be
+    trained at the same time."""
+    start_process(args, 3)
+    vae = load_vae(args, "vae").train()
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    train(args, vae, "decoder", args.decoder_steps, 0.6)
+
+
+def load_vae(args, *names):
+    """The first that is there: a stage's end or its last state."""
     vae = make_vae()
-    vae.load_state_dict(torch.load(path) if path.exists() else torch.load(state)["vae"])
-    return for_training(vae).to(args.device).eval()
+    for name in names or ("decoder", "vae"):
+        path, state = args.work / f"{name}.pt", args.work / f"{name}.state"
+        if path.exists() or state.exists():
+            vae.load_state_dict(torch.load(path) if path.exists() else torch.load(state)["vae"])
+            return for_training(vae).to(args.device).eval()
+    raise SystemExit(f"no trained VAE in {args.work}: run the stage vae first")
 
 
 @torch.no_grad()
