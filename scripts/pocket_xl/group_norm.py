@@ -14,17 +14,21 @@ from torch import nn
 SOURCE = Path(__file__).with_name("group_norm.cpp")
 
 
-@cache
-def library():
-    """The compiled source, kept in the temporary folder under its hash."""
+def compiled(source):
+    """A C++ file as a library, kept in the temporary folder under its hash."""
     folder = Path(tempfile.gettempdir())
-    path = folder / f"group_norm_{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}_{os.getuid()}.so"
+    path = folder / f"{source.stem}_{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}_{os.getuid()}.so"
     if not path.exists():
         part = f"{path}.{os.getpid()}"
-        subprocess.run(["g++", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", str(SOURCE), "-o", part,
+        subprocess.run(["g++", "-std=c++20", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", str(source), "-o", part,
                         "-lmvec", "-lm"], check=True)
         os.rename(part, path)
     return ctypes.CDLL(str(path))
+
+
+@cache
+def library():
+    return compiled(SOURCE)
 
 
 def pointer(tensor):
