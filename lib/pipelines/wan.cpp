@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <memory>
 #include <utility>
 
 #include "base/error.h"
@@ -228,7 +229,7 @@ at::Tensor WanPipeline::denoise(const VideoRequest& request, const Texts& texts,
     checkpoints.keep(pack_checkpoint(about(request), done, latents, noise.state(0), *scheduler));
   };
 
-  std::optional<Denoiser> denoiser;
+  std::unique_ptr<Denoiser> denoiser;
   bool second = false;
   Pace pace(parts_.device);
   constexpr std::array<size_t, 1> items = {0};
@@ -243,7 +244,7 @@ at::Tensor WanPipeline::denoise(const VideoRequest& request, const Texts& texts,
     if (!denoiser || low != second) {
       denoiser.reset();
       second = low;
-      denoiser.emplace(
+      denoiser = std::make_unique<Denoiser>(
           low ? *parts_.transformer_2 : parts_.transformer, texts,
           low ? request.guidance_scale_2.value_or(request.guidance_scale) : request.guidance_scale);
     }

@@ -72,8 +72,8 @@ class WanLoader {
     std::vector<std::filesystem::path> files;
     const auto add = [&](const char* component) {
       if (!folder_.has(component)) return;
-      for (const auto& file : folder_.checkpoint(component, options_.variant).files())
-        files.push_back(file);
+      const Checkpoint checkpoint = folder_.checkpoint(component, options_.variant);
+      files.insert(files.end(), checkpoint.files().begin(), checkpoint.files().end());
     };
     add("transformer_2");
     if (options_.text_encoder == TextEncoderPlace::held) add("text_encoder");
