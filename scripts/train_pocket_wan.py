@@ -39,7 +39,7 @@ def parse_options():
     parser.add_argument("--out", type=Path, help="the diffusers folder (default: pocket-wan in the work folder)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--procs", type=int, default=2, help="one-thread processes for CPU training")
-    parser.add_argument("--vae-steps", type=int, default=3000)
+    parser.add_argument("--vae-steps", type=int, default=4000)
     parser.add_argument("--decoder-steps", type=int, default=1500, help="on top of those, of the VAE's decoder alone")
     parser.add_argument("--vae-batch", type=int, default=4, help="clips of 9 frames, 40x40, a step")
     parser.add_argument("--vae-lr", type=float, default=8e-4)

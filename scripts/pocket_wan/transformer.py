@@ -59,7 +59,7 @@ def prepare(args):
     """(network, its moving average), of the weights of before where they are to be improved"""
     net = Net()
     if args.improve:
-        net.load_state_dict(torch.load(args.work / "net.pt")["net"])
+        net.load_state_dict(torch.load(args.work / "net.pt", map_location="cpu")["net"])
     net.to(args.device).use_short_rows()
     return net, copy.deepcopy(net).requires_grad_(False)
 
