@@ -5,8 +5,9 @@ scratch, on clips of Noto Color Emoji that move.
   scripts/train_pocket_wan.py all
   scripts/train_pocket_wan.py transformer --improve --steps 20000     # a better one, from the weights of before
 
-Stages (each can be run by itself): data, vae, latents, decoder, transformer, export, samples, check, bench. A training stage
-that was stopped goes on from its last state; the same seeds and numbers of steps give the same training.
+Stages (each can be run by itself): data, vae, latents, decoder, transformer, export, samples, check, bench.
+A training stage that was stopped goes on from its last state; the same numbers of steps and processes give the same
+training.
 Needs: torch, diffusers, transformers, sentencepiece, protobuf, fonttools, pillow, numpy, and the Debian packages
 fonts-noto-color-emoji (OFL) and unicode-cldr-core (Unicode licence).
 On a CPU, --procs N trains with N one-thread processes that average gradients (gloo): one barrier a step

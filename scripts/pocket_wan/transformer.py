@@ -91,3 +91,5 @@ def stage_transformer(args):
         if clock.saves(step, args.steps):
             save(state_of(step + 1, optimizer, net=net, average=average), args.work / "net.state")
             save({"net": average.state_dict(), "step": step + 1}, args.work / "net.pt")
+    if args.rank == 0:
+        (args.work / "net.state").unlink(missing_ok=True)  # what is done is not to be resumed

@@ -91,6 +91,7 @@ def train(args, vae, name, steps, whole_from):
     if args.rank == 0:
         print(f"PSNR of 32 clips {psnr_of(vae, renderer, 32):.2f}", flush=True)
         save(vae.state_dict(), args.work / f"{name}.pt")
+        (args.work / f"{name}.state").unlink(missing_ok=True)  # what is done is not to be resumed
 
 
 def stage_vae(args):
