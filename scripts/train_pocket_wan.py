@@ -5,8 +5,9 @@ scratch, on clips of Noto Color Emoji that move.
   scripts/train_pocket_wan.py all
   scripts/train_pocket_wan.py transformer --improve --steps 20000     # a better one, from the weights of before
 
-Stages (each can be run by itself): data, vae, latents, decoder, transformer, export, samples, check, bench. A training stage
-that was stopped goes on from its last state; the same seeds and numbers of steps give the same training.
+Stages (each can be run by itself): data, vae, latents, decoder, transformer, export, samples, check, bench.
+A training stage that was stopped goes on from its last state; the same numbers of steps and processes give the same
+training.
 Needs: torch, diffusers, transformers, sentencepiece, protobuf, fonttools, pillow, numpy, and the Debian packages
 fonts-noto-color-emoji (OFL) and unicode-cldr-core (Unicode licence).
 On a CPU, --procs N trains with N one-thread processes that average gradients (gloo): one barrier a step
@@ -39,7 +40,7 @@ def parse_options():
     parser.add_argument("--out", type=Path, help="the diffusers folder (default: pocket-wan in the work folder)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--procs", type=int, default=2, help="one-thread processes for CPU training")
-    parser.add_argument("--vae-steps", type=int, default=3000)
+    parser.add_argument("--vae-steps", type=int, default=4000)
     parser.add_argument("--decoder-steps", type=int, default=1500, help="on top of those, of the VAE's decoder alone")
     parser.add_argument("--vae-batch", type=int, default=4, help="clips of 9 frames, 40x40, a step")
     parser.add_argument("--vae-lr", type=float, default=8e-4)

@@ -97,7 +97,7 @@ class Net(nn.Module):
         """x [B, 16, 5, 8, 8], t [B] in 0..1000, ids and mask [B, T] whose last place is padding -> velocity like x.
         `length` is that of the row that the short one stands for."""
         text = self.text_encoder(ids, mask).last_hidden_state * mask[..., None]
-        bias = torch.zeros(mask.shape).masked_fill(mask == 0, float("-inf"))
+        bias = torch.zeros_like(mask, dtype=torch.float).masked_fill(mask == 0, float("-inf"))
         bias[:, -1] = (length - mask.sum(1)).float().log()
-        self.attention.bias = bias[:, None, None].to(x.device)
+        self.attention.bias = bias[:, None, None]
         return self.transformer(x, t, text).sample

@@ -59,7 +59,7 @@ def prepare(args):
     """(network, its moving average), of the weights of before where they are to be improved"""
     net = Net()
     if args.improve:
-        net.load_state_dict(torch.load(args.work / "net.pt")["net"])
+        net.load_state_dict(torch.load(args.work / "net.pt", map_location="cpu")["net"])
     net.to(args.device).use_short_rows()
     return net, copy.deepcopy(net).requires_grad_(False)
 
@@ -91,3 +91,5 @@ def stage_transformer(args):
         if clock.saves(step, args.steps):
             save(state_of(step + 1, optimizer, net=net, average=average), args.work / "net.state")
             save({"net": average.state_dict(), "step": step + 1}, args.work / "net.pt")
+    if args.rank == 0:
+        (args.work / "net.state").unlink(missing_ok=True)  # what is done is not to be resumed

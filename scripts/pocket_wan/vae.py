@@ -52,7 +52,10 @@ def psnr_of(vae, renderer, n):
     """PSNR of the mean error of n clips' reconstructions, in dB."""
     rng = np.random.default_rng(7)
     clips, _ = draw_clips(renderer, n, FRAMES, SIZE, rng)
-    errors = [(decode(vae, encode(vae, clip)[0]).clamp(-1, 1) - clip).square().mean() / 4 for clip in clips.split(2)]
+    device, errors = next(vae.parameters()).device, []
+    for clip in clips.split(2):
+        y = decode(vae, encode(vae, clip.to(device))[0]).cpu()
+        errors.append((y.clamp(-1, 1) - clip).square().mean() / 4)
     return -10 * math.log10(torch.stack(errors).mean())
 
 
@@ -88,6 +91,7 @@ def train(args, vae, name, steps, whole_from):
     if args.rank == 0:
         print(f"PSNR of 32 clips {psnr_of(vae, renderer, 32):.2f}", flush=True)
         save(vae.state_dict(), args.work / f"{name}.pt")
+        (args.work / f"{name}.state").unlink(missing_ok=True)  # what is done is not to be resumed
 
 
 def stage_vae(args):
@@ -115,7 +119,8 @@ def load_vae(args, *names):
     for name in names or ("decoder", "vae"):
         path, state = args.work / f"{name}.pt", args.work / f"{name}.state"
         if path.exists() or state.exists():
-            vae.load_state_dict(torch.load(path) if path.exists() else torch.load(state)["vae"])
+            stored = torch.load(path if path.exists() else state, map_location="cpu")
+            vae.load_state_dict(stored if path.exists() else stored["vae"])
             return for_training(vae).to(args.device).eval()
     raise SystemExit(f"no trained VAE in {args.work}: run the stage vae first")
 
