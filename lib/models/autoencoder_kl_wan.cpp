@@ -235,7 +235,7 @@ AutoencoderKLWan::AutoencoderKLWan(const Weights& w, const AutoencoderKLWanConfi
 at::ScalarType AutoencoderKLWan::dtype() const { return layers_->options.dtype().toScalarType(); }
 
 Tensor AutoencoderKLWan::by_channel(const std::vector<double>& values, const Tensor& like) const {
-  return at::tensor(values, like.options()).view({1, -1, 1, 1, 1});
+  return at::tensor(values, at::kFloat).to(like.options()).view({1, -1, 1, 1, 1});
 }
 
 Tensor AutoencoderKLWan::unscale(const Tensor& latents) const {

@@ -8,6 +8,7 @@ from pocket_xl.vocabulary import COLOUR_NAMES, COLOURS
 
 from .data import FRAMES, SIZE
 from .export import GUIDANCE, STEPS, load_pipeline, make_clip, write_sheet
+from .progress import start_process
 from .vocabulary import HELD_OUT, MOTIONS, NAMES, OBJECTS
 
 SEEDS = 4
@@ -87,6 +88,7 @@ def check_renderer(args, n=400):
 
 
 def stage_check(args):
+    start_process(args, 0)
     check_renderer(args)
     pipeline = load_pipeline(args)
     results, clips, titles = [], [], []

@@ -7,6 +7,7 @@ import torch
 
 from .data import FRAMES, SIZE
 from .networks import Net, make_vae
+from .progress import start_process
 from .tokenizer import load_tokenizer
 from .transformer import SHIFT
 from .vae import load_latents, load_vae
@@ -96,6 +97,7 @@ def write_sheet(clips, titles, path):
 
 
 def stage_samples(args):
+    start_process(args, 0)  # one thread: two that wait for each other lose more than they gain on such small rows
     pipeline = load_pipeline(args)
     clips = [make_clip(pipeline, prompt, seed) for seed, prompt in enumerate(PROMPTS)]
     write_sheet(clips, PROMPTS, args.work / "samples.png")

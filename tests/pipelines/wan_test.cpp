@@ -290,7 +290,7 @@ TEST(Wan, TellsHowFarItIs) {
   ASSERT_EQ(watcher.previews.size(), 1u);
   EXPECT_EQ(watcher.previews[0].width, 3 * request.width / 8);
   EXPECT_EQ(watcher.previews[0].height, request.height / 8);
-  EXPECT_GT(std::set(watcher.previews[0].rgb.begin(), watcher.previews[0].rgb.end()).size(), 8u);
+  EXPECT_GT(std::set(watcher.previews[0].rgb.begin(), watcher.previews[0].rgb.end()).size(), 1u);
 }
 
 TEST(Wan, PassesOnWhatTheTakerOfFramesThrows) {
