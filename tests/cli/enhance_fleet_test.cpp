@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <fstream>
-#include <set>
 #include <thread>
 
 #include "media/picture_io.h"
