@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <fstream>
-#include <set>
 #include <thread>
 
 #include "media/picture_io.h"
@@ -20,28 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 const std::string oracles = std::string(BACKLOT_TEST_DATA) + "/oracles/";
-
-// How often the journals hold a text of each id.
-std::map<std::string, int> times_written(const fs::path& run) {
-  std::map<std::string, int> times;
-  std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(run / "journal", absent)) {
-    if (entry.path().extension() != ".jsonl") continue;
-    std::ifstream journal(entry.path());
-    for (std::string line; std::getline(journal, line);) {
-      const Json record = Json::parse(line, nullptr, false);
-      if (record.is_object() && record.contains("text"))
-        ++times[record["text"]["id"].get<std::string>()];
-    }
-  }
-  return times;
-}
-
-void expect_texts_once(const fs::path& run, size_t texts) {
-  const auto times = times_written(run);
-  EXPECT_EQ(times.size(), texts);
-  for (const auto& [id, count] : times) EXPECT_EQ(count, 1) << id;
-}
 
 const std::vector<std::string> on_cpu{"--device", "cpu", "--dtype", "float32", "--threads", "1"};
 

@@ -1,6 +1,7 @@
 // Runs of tiny pictures with a tiny model, and what their folders show.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/mount.h>
 
 #include <filesystem>
@@ -49,20 +50,42 @@ inline size_t files_in(const fs::path& folder) {
   return count;
 }
 
-// How many lines of the journals say of each item that it was done: made twice would be two.
-inline std::map<std::string, int> times_done(const fs::path& run) {
-  std::map<std::string, int> lines;
+// Every record of the journals, shown in turn; a line that a kill cut short is passed over.
+template <class See>
+void each_record(const fs::path& run, const See& see) {
   std::error_code absent;
   for (const auto& entry : fs::directory_iterator(run / "journal", absent)) {
     if (entry.path().extension() != ".jsonl") continue;
     std::ifstream journal(entry.path());
     for (std::string line; std::getline(journal, line);) {
       const Json record = Json::parse(line, nullptr, false);
-      if (record.is_object() && record.value("status", "") == "done")
-        ++lines[record["id"].get<std::string>()];
+      if (record.is_object()) see(record);
     }
   }
+}
+
+// How many lines of the journals say of each item that it was done: made twice would be two.
+inline std::map<std::string, int> times_done(const fs::path& run) {
+  std::map<std::string, int> lines;
+  each_record(run, [&](const Json& record) {
+    if (record.value("status", "") == "done") ++lines[record["id"].get<std::string>()];
+  });
   return lines;
+}
+
+// How often the journals hold a text of each id.
+inline std::map<std::string, int> times_written(const fs::path& run) {
+  std::map<std::string, int> times;
+  each_record(run, [&](const Json& record) {
+    if (record.contains("text")) ++times[record["text"]["id"].get<std::string>()];
+  });
+  return times;
+}
+
+inline void expect_texts_once(const fs::path& run, size_t texts) {
+  const auto times = times_written(run);
+  EXPECT_EQ(times.size(), texts);
+  for (const auto& [id, count] : times) EXPECT_EQ(count, 1) << id;
 }
 
 // Puts another text in the place of each that a run's enhance stage has made: "TEXT 0", "TEXT 1", …
