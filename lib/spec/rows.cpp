@@ -241,12 +241,13 @@ const Field& known_field(std::string_view name, Mark mark, const Sources& source
                          std::span<const std::string_view> others) {
   if (const Field* field = find_field(name)) {
     if (field->applies_to(task)) return *field;
-    sources.fail(
-        mark, fmt::format("{} has no meaning for this task", name),
-        field->name == "messages"                ? "write `task: enhance`, or remove it"
-        : field->applies_to(Task::text_to_video) ? "write `task: text-to-video`, or remove it"
-        : field->applies_to(Task::enhance) && task != Task::enhance ? "move it under `enhance:`"
-                                                                    : "remove it");
+    sources.fail(mark, fmt::format("{} has no meaning for this task", name),
+                 field->name == "messages" ? "write `task: enhance`, or remove it"
+                 : field->applies_to(Task::text_to_video) && !field->applies_to(Task::text_to_image)
+                     ? "write `task: text-to-video`, or remove it"
+                 : field->applies_to(Task::enhance) && task != Task::enhance
+                     ? "move it under `enhance:`"
+                     : "remove it");
   }
   if (std::ranges::count(later_job_fields(), name))
     sources.fail(mark, fmt::format("{} is not available in this version", name),
