@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "base/error.h"
 #include "run/checkpoints.h"
 #include "run/fake_run.h"
 #include "run/merge.h"
