@@ -208,6 +208,7 @@ bool ClipMaker::step_down(const Item& item, Steps& steps, const std::string& pro
   learn_limit(item, tiled);
   if (!tiled && place_.planner.tiles_help(item)) {
     tiled_.insert(batch_key(item));
+    steps.tiled = true;
     return step("decoded in tiles");
   }
   VideoPipeline& held = place_.loaded.held_video();

@@ -213,7 +213,7 @@ TEST(ClipMaker, TakesLessMemoryUntilItFits) {
   EXPECT_EQ(world.run(world.plan(1), options).done, 1);
   const auto record = world.records().back();
   EXPECT_EQ(record.attempt.dtype, "bfloat16");
-  EXPECT_EQ(record.attempt.tries, 4);
+  EXPECT_EQ(record.attempts, 4);
   EXPECT_EQ(record.attempt.warnings,
             (std::vector<std::string>{"out of memory; decoded in tiles",
                                       "out of memory; text encoder only while prompts are encoded",
