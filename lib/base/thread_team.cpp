@@ -12,7 +12,6 @@ namespace {
 // About 30 microseconds: longer than the way from one layer to the next, shorter than anybody
 // minds.
 constexpr int spins_awake = 2000;
-constexpr int64_t pieces_each = 4;  // so that those who come late find something to do
 
 void pause() {
 #if defined(__x86_64__)
@@ -49,7 +48,8 @@ bool ThreadTeam::take_piece() {
   return true;
 }
 
-void ThreadTeam::run(int64_t count, int64_t grain, const void* work, Piece piece) {
+void ThreadTeam::run(int64_t count, int64_t grain, int64_t pieces_each, const void* work,
+                     Piece piece) {
   const int64_t wanted = threads() * pieces_each;
   const int64_t size = std::max(
       {grain, (count + wanted - 1) / wanted, count / static_cast<int64_t>(piece_mask) + 1});

@@ -26,16 +26,21 @@ class ThreadTeam {
 
   int threads() const { return static_cast<int>(helpers_.size()) + 1; }
 
+  // Pieces a thread, as a rule: enough that those who come late find something to do. Loops of a
+  // millisecond and more want `fine` ones, so that nobody waits long for the last.
+  static constexpr int64_t coarse = 4, fine = 32;
+
   // Calls work(begin, end) for pieces of [0, count) of at least `grain`; returns when all are done.
-  // The work throws nothing and calls no loop of the same team. One loop at a time.
+  // The first pieces are begun first. The work throws nothing and calls no loop of the same team.
+  // One loop at a time.
   template <class Work>
-  void loop(int64_t count, int64_t grain, const Work& work) {
+  void loop(int64_t count, int64_t grain, const Work& work, int64_t pieces_each = coarse) {
     if (count <= 0) return;
     if (helpers_.empty() || count <= grain) {
       work(int64_t{0}, count);
       return;
     }
-    run(count, grain, &work, [](const void* context, int64_t begin, int64_t end) {
+    run(count, grain, pieces_each, &work, [](const void* context, int64_t begin, int64_t end) {
       (*static_cast<const Work*>(context))(begin, end);
     });
   }
@@ -47,7 +52,7 @@ class ThreadTeam {
   static constexpr int piece_bits = 20;
   static constexpr uint64_t piece_mask = (uint64_t{1} << piece_bits) - 1;
 
-  void run(int64_t count, int64_t grain, const void* work, Piece piece);
+  void run(int64_t count, int64_t grain, int64_t pieces_each, const void* work, Piece piece);
   bool take_piece();
   void help();
 

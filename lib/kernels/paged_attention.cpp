@@ -36,13 +36,21 @@ struct Slot {
   int64_t width, in_block, head;
 };
 
-void store(KvType type, std::byte* base, int64_t at, float value) {
-  if (type == KvType::float32) {
-    std::memcpy(base + at * sizeof value, &value, sizeof value);
-  } else {
-    const uint16_t half = to_bfloat16(value);
-    std::memcpy(base + at * sizeof half, &half, sizeof half);
+// One head of one token.
+void store_float32(const PagedCache& cache, const Slot& slot, const float* k, const float* v) {
+  float* key = reinterpret_cast<float*>(cache.keys) + slot.key(0);
+  for (int64_t d = 0; d < slot.width; ++d) key[d * key_tokens] = k[d];
+  std::copy_n(v, slot.width, reinterpret_cast<float*>(cache.values) + slot.value(0));
+}
+
+void store_bfloat16(const PagedCache& cache, const Slot& slot, const float* k, const float* v) {
+  uint16_t* key = reinterpret_cast<uint16_t*>(cache.keys) + slot.key(0);
+  uint16_t* value = reinterpret_cast<uint16_t*>(cache.values) + slot.value(0);
+  for (int64_t d = 0; d < slot.width; d += 2, key += 2 * key_tokens) {
+    key[0] = to_bfloat16(k[d]);
+    key[1] = to_bfloat16(k[d + 1]);
   }
+  for (int64_t d = 0; d < slot.width; ++d) value[2 * d] = to_bfloat16(v[d]);
 }
 
 float load(KvType type, const std::byte* base, int64_t at) {
@@ -90,10 +98,8 @@ void write_kv(const PagedShape& shape, const PagedCache& cache, const float* k, 
     for (int64_t head = 0; head < shape.kv_heads; ++head) {
       const Slot slot(shape, blocks, position + t, head);
       const int64_t from = t * stride + head * shape.head_dim;
-      for (int64_t d = 0; d < shape.head_dim; ++d) {
-        store(shape.type, cache.keys, slot.key(d), k[from + d]);
-        store(shape.type, cache.values, slot.value(d), v[from + d]);
-      }
+      const auto store = shape.type == KvType::float32 ? store_float32 : store_bfloat16;
+      store(cache, slot, k + from, v + from);
     }
   }
 }
@@ -104,6 +110,11 @@ int64_t paged_tokens_at_once(const PagedShape& shape) {
 
 void attend_paged(const PagedShape& shape, const PagedCache& cache, const PagedQueries& queries,
                   int64_t begin, int64_t end, int64_t first, int64_t last, Isa isa) {
+#if defined(__x86_64__)
+  if (shape.rounded_dots) {
+    return attend_paged_rounded(shape, cache, queries, begin, end, first, last);
+  }
+#endif
   if (shape.head_dim % 16 == 0) {
     return version_for(isa).attend_paged(shape, cache, queries, begin, end, first, last);
   }

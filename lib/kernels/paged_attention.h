@@ -24,6 +24,10 @@ struct PagedShape {
   int64_t block_tokens;     // 16, 32 or a multiple of 64
   KvType type;
   float scale;  // of the scores: 1 / sqrt(head_dim), as a rule
+  // Queries and weights are rounded to bfloat16 as well, for products at twice the rate. For
+  // KvType::bfloat16 with a head_dim that is a multiple of 16, where has_bfloat16_dot(), whatever
+  // the Isa.
+  bool rounded_dots = false;
 
   int64_t queries_per_kv_head() const { return heads / kv_heads; }
   // Of a layer's keys in one block; its values take as many. A layer's keys are [blocks] of these.

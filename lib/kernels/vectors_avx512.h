@@ -1,16 +1,19 @@
-// Sixteen lanes of AVX-512 with dot products of bytes.
+// Sixteen lanes of AVX-512 with dot products of bytes, and of bfloat16 pairs where
+// BACKLOT_AVX512_BF16_DOTS is defined.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstdint>
 
-#define BACKLOT_KERNEL __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
-#define BACKLOT_KERNEL_INLINE                                                                  \
-  inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni," \
-                                              "fma")))
-#define BACKLOT_KERNEL_LAMBDA \
-  __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
+#ifdef BACKLOT_AVX512_BF16_DOTS
+#define BACKLOT_AVX512_TARGET "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,fma"
+#else
+#define BACKLOT_AVX512_TARGET "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma"
+#endif
+#define BACKLOT_KERNEL __attribute__((target(BACKLOT_AVX512_TARGET)))
+#define BACKLOT_KERNEL_INLINE inline __attribute__((always_inline, target(BACKLOT_AVX512_TARGET)))
+#define BACKLOT_KERNEL_LAMBDA __attribute__((always_inline, target(BACKLOT_AVX512_TARGET)))
 
 namespace backlot::kernels {
 namespace {

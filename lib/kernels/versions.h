@@ -30,6 +30,10 @@ const Version& version_for(Isa isa);
 extern const Version portable_version;
 #if defined(__x86_64__)
 extern const Version avx2_version, avx2_vnni_version, avx512_vnni_version;
+
+// For shapes with rounded_dots, where has_bfloat16_dot().
+void attend_paged_rounded(const PagedShape&, const PagedCache&, const PagedQueries&, int64_t begin,
+                          int64_t end, int64_t first, int64_t last);
 #endif
 
 }  // namespace backlot::kernels

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/bfloat16.h"
 #include "kernels/decoder_rows.h"
 
 namespace backlot {
@@ -41,11 +42,14 @@ kernels::PagedShape paged_shape(const DecoderConfig& config, int64_t block_token
           .head_dim = config.head_dim,
           .block_tokens = block_tokens,
           .type = kernels::KvType::bfloat16,
-          .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim))};
+          .scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
+          .rounded_dots = kernels::has_bfloat16_dot() && config.head_dim % 16 == 0};
 }
 
 // Rows that are too few to be worth waking other threads for.
 constexpr int64_t few_rows = 4;
+// Of tokens: each takes longer than it takes to hand it out.
+constexpr int64_t many_chunks = 8;
 
 }  // namespace
 
@@ -137,13 +141,17 @@ void PackedDecoder::attend(const Layer& layer, const Pass& pass, float* qkv, flo
                                       .tokens = pass.places.data()};
   const int64_t together = kernels::paged_tokens_at_once(cache_shape_);
   const int64_t chunks = (pass.count() + together - 1) / together;
-  team_->loop(chunks * kv_heads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i / kv_heads * together, head = i % kv_heads;
-      kernels::attend_paged(cache_shape_, cache, queries, first,
-                            std::min(first + together, pass.count()), head, head + 1);
-    }
-  });
+  // The last tokens of a prompt see the most: they go first, so that the threads end together.
+  team_->loop(
+      chunks * kv_heads, 1,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t first = (chunks - 1 - i / kv_heads) * together, head = i % kv_heads;
+          kernels::attend_paged(cache_shape_, cache, queries, first,
+                                std::min(first + together, pass.count()), head, head + 1);
+        }
+      },
+      chunks < many_chunks ? ThreadTeam::coarse : ThreadTeam::fine);
 }
 
 void PackedDecoder::operator()(std::span<const PackedRun> runs, int64_t wanted,
@@ -158,7 +166,9 @@ void PackedDecoder::operator()(std::span<const PackedRun> runs, int64_t wanted,
   const auto attended = rows(config_.num_attention_heads * config_.head_dim);
   const auto gated = rows(config_.intermediate_size);
   const PackedProjection& embedding = embedding_ ? *embedding_ : head_;
-  for (int64_t i = 0; i < tokens; ++i) embedding.weight_row(pass.tokens[i], x.get() + i * width);
+  team_->loop(tokens, few_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) embedding.weight_row(pass.tokens[i], x.get() + i * width);
+  });
 
   for (const auto& layer : layers_) {
     norm(x.get(), layer.input_layernorm, tokens, normed.get());

@@ -181,9 +181,14 @@ void PackedProjection::multiply(ThreadTeam& team, const Part& part, const Quanti
       .bias = part.bias.empty() ? nullptr : part.bias.data(),
       .residual = residual ? residual + part.first_out : nullptr,
   };
-  team.loop(part.shape.panels(), 1, [&](int64_t first, int64_t last) {
-    kernels::quantized_linear(part.shape, part.weight.data(), x, to, 0, rows, first, last);
-  });
+  // With so many rows a panel takes longer than it takes to hand it out.
+  constexpr int64_t many_rows = 64;
+  team.loop(
+      part.shape.panels(), 1,
+      [&](int64_t first, int64_t last) {
+        kernels::quantized_linear(part.shape, part.weight.data(), x, to, 0, rows, first, last);
+      },
+      rows < many_rows ? ThreadTeam::coarse : ThreadTeam::fine);
 }
 
 void PackedProjection::operator()(ThreadTeam& team, const float* x, int64_t rows, float* out,

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/bfloat16.h"
 #include "kernels/float16.h"
 #include "kernels/made_values.h"
 
@@ -72,7 +73,9 @@ float kept(KvType type, float x) {
   return type == KvType::float32 ? x : from_bfloat16(to_bfloat16(x));
 }
 
-// One head of one token in double precision, [head_dim].
+float rounded(float x) { return from_bfloat16(to_bfloat16(x)); }
+
+// One head of one token in double precision, [head_dim]; with rounded_dots of rounded queries.
 std::vector<double> expected(const PagedShape& shape, const Sequence& sequence, const float* q,
                              int64_t position, int64_t kv_head) {
   std::vector<double> weights, out(shape.head_dim, 0.0);
@@ -81,9 +84,11 @@ std::vector<double> expected(const PagedShape& shape, const Sequence& sequence, 
   for (int64_t t = 0; t <= position; ++t) {
     double score = 0;
     for (int64_t d = 0; d < shape.head_dim; ++d) {
-      score += double{q[d]} * kept(shape.type, sequence.k[at(t) + d]);
+      const double asked =
+          shape.rounded_dots ? rounded(q[d] * shape.scale) : double{q[d]} * shape.scale;
+      score += asked * kept(shape.type, sequence.k[at(t) + d]);
     }
-    weights.push_back(std::exp(score * shape.scale));
+    weights.push_back(std::exp(score));
     sum += weights.back();
   }
   for (int64_t t = 0; t <= position; ++t) {
@@ -111,13 +116,20 @@ std::vector<PagedShape> shapes() {
     all.push_back(shape_of(7, 1, 64, 128, type));
     all.push_back(shape_of(60, 1, 32, 16, type));
   }
+  if (!has_bfloat16_dot()) return all;
+  for (size_t i = 0, count = all.size(); i < count; ++i) {
+    auto shape = all[i];
+    shape.rounded_dots = shape.type == KvType::bfloat16 && shape.head_dim % 16 == 0;
+    if (shape.rounded_dots) all.push_back(shape);
+  }
   return all;
 }
 
 std::string describe(const PagedShape& shape) {
   return std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) + " heads of " +
          std::to_string(shape.head_dim) + ", blocks of " + std::to_string(shape.block_tokens) +
-         (shape.type == KvType::float32 ? ", float32" : ", bfloat16");
+         (shape.type == KvType::float32 ? ", float32" : ", bfloat16") +
+         (shape.rounded_dots ? ", rounded" : "");
 }
 
 class PagedAttention : public testing::TestWithParam<Isa> {
@@ -134,6 +146,9 @@ std::vector<PagedToken> tokens_of(const Sequence& sequence, int64_t from = 0) {
 TEST_P(PagedAttention, AgreesWithPlainLoops) {
   for (const auto& shape : shapes()) {
     SCOPED_TRACE(describe(shape));
+    // A weight is off by at most half a last place of bfloat16, and so is their sum; values are at
+    // most one.
+    const double near = shape.rounded_dots ? 0x1p-8 : 2e-6;
     for (const int64_t count : {1, 15, 64, 131}) {
       World world(shape, 30, made);
       const auto sequence = world.sequence(count);
@@ -145,7 +160,7 @@ TEST_P(PagedAttention, AgreesWithPlainLoops) {
           const auto want =
               expected(shape, sequence, &q[at], t, head / shape.queries_per_kv_head());
           for (int64_t d = 0; d < shape.head_dim; ++d) {
-            ASSERT_NEAR(out[at + d], want[d], 2e-6) << "token " << t << " head " << head;
+            ASSERT_NEAR(out[at + d], want[d], near) << "token " << t << " head " << head;
           }
         }
       }
@@ -168,8 +183,8 @@ TEST_P(PagedAttention, ATokenIsTheSameInAnyCompany) {
 
 // Later tokens in the cache are not seen: a prompt in parts gives what it gives whole.
 TEST_P(PagedAttention, IsCausal) {
-  for (const auto type : {KvType::bfloat16, KvType::float32}) {
-    const auto shape = shape_of(6, 2, 64, 32, type);
+  for (const auto& shape : shapes()) {
+    SCOPED_TRACE(describe(shape));
     World world(shape, 10, made);
     auto sequence = world.sequence(100);
     const auto q = made.reals(world.width(), -3, 3);
