@@ -8,6 +8,7 @@
 
 #include "media/preview.h"
 #include "pipelines/oracle_case.h"
+#include "pipelines/wan.h"
 
 namespace backlot {
 namespace {
@@ -70,6 +71,42 @@ TEST(Previews, ResembleThePicture) {
       EXPECT_GT(correlation(previews.front(), small), 0.5) << scheduler << i;
       EXPECT_GT(correlation(previews.back(), small), 0.9) << scheduler << i;
     }
+  }
+}
+
+// The pixels [x, x + picture.height) of every row.
+Picture square_at(const Picture& picture, int64_t x) {
+  Picture out{.width = picture.height, .height = picture.height};
+  for (int64_t y = 0; y < out.height; ++y) {
+    const auto row = picture.rgb.begin() + (y * picture.width + x) * 3;
+    out.rgb.insert(out.rgb.end(), row, row + out.width * 3);
+  }
+  return out;
+}
+
+TEST(Previews, ResembleTheClip) {
+  Silent silent;
+  const auto pipeline =
+      load_wan({.model = BACKLOT_SOURCE_DIR "/models/pocket-wan"}, at::kCPU, silent);
+  VideoRequest request;
+  request.prompt = "a red apple moving right on a blue background";
+  request.steps = 8;
+  request.guidance_scale = 4;
+  request.width = request.height = 64;
+  request.frames = 17;
+  Looking looking(true);
+  std::vector<Picture> frames;
+  pipeline->generate(
+      request, [&](Picture frame) { frames.push_back(std::move(frame)); }, {}, looking);
+  ASSERT_EQ(frames.size(), 17u);
+  const auto& previews = looking.seen[0];
+  ASSERT_EQ(previews.size(), 8u);
+  // The first, the middle and the last of five latent frames.
+  const size_t shown[] = {0, 8, 16};
+  for (int64_t i = 0; i < 3; ++i) {
+    const Picture small = shrink(frames[shown[i]], 8);
+    EXPECT_GT(correlation(square_at(previews.front(), 8 * i), small), 0.5) << i;
+    EXPECT_GT(correlation(square_at(previews.back(), 8 * i), small), 0.8) << i;
   }
 }
 

@@ -12,17 +12,21 @@ namespace {
 
 class Prompts : public ::testing::Test {
  protected:
-  static TextEncoder encoder(const std::string& number, ClipHead head) {
+  // eos: what the configs say in place of the 2 of early exports.
+  static TextEncoder encoder(const std::string& number, ClipHead head,
+                             std::optional<int64_t> eos = std::nullopt) {
     const auto model = oracles() + "/sdxl-base/model/";
-    const auto config = read_clip_text_config(
-        Json::parse(read_file(model + "text_encoder" + number + "/config.json")), "te", head);
+    auto json = Json::parse(read_file(model + "text_encoder" + number + "/config.json"));
+    if (eos) json["eos_token_id"] = *eos;
+    const auto config = read_clip_text_config(json, "te", head);
     const auto read = [config, folder = model + "text_encoder" + number] {
       return load<CLIPTextModel>(Checkpoint::open(folder, "model"), config, at::kFloat, at::kCPU);
     };
     return TextEncoder(ClipTokenizer::load(model + "tokenizer" + number), config, read, at::kCPU);
   }
-  static PromptEncoder encoders(NullNegative null_negative = NullNegative::zeros) {
-    return PromptEncoder(encoder("", ClipHead::none), encoder("_2", ClipHead::projection),
+  static PromptEncoder encoders(NullNegative null_negative = NullNegative::zeros,
+                                std::optional<int64_t> eos = std::nullopt) {
+    return PromptEncoder(encoder("", ClipHead::none, eos), encoder("_2", ClipHead::projection, eos),
                          null_negative, TextEncoders::held);
   }
   static EncodedPrompt encode(const ImageRequest& request) {
@@ -55,6 +59,20 @@ TEST_F(Prompts, AreWhatTheReferenceRecorded) {
   near(prompt.negative, "negative_prompt_embeds");
   near(prompt.positive_pooled, "pooled_prompt_embeds");
   near(prompt.negative_pooled, "negative_pooled_prompt_embeds");
+}
+
+// An eos_token_id of 2 stands for the largest token, any other for itself: the first of either is
+// the same place.
+TEST_F(Prompts, ConfigsThatNameTheTrueEndTokenPoolTheSame) {
+  const auto vocabulary =
+      Json::parse(read_file(oracles() + "/sdxl-base/model/tokenizer_2/vocab.json"));
+  const ImageRequest request{.prompt = "a red fox"};
+  const auto named = encoders(NullNegative::zeros, vocabulary.at("<|endoftext|>").get<int64_t>())
+                         .encode({&request, 1});
+  EXPECT_TRUE(named[0].positive_pooled.equal(encode(request).positive_pooled));
+  const auto other = encoders(NullNegative::zeros, vocabulary.at("<|startoftext|>").get<int64_t>())
+                         .encode({&request, 1});
+  EXPECT_FALSE(other[0].positive_pooled.equal(encode(request).positive_pooled));
 }
 
 TEST_F(Prompts, NullNegativeIsZerosOnlyWhereTheModelSaysSo) {

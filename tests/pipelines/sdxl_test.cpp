@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "pipelines/oracle_case.h"
+#include "support/sharded_model.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
@@ -41,6 +42,16 @@ at::Tensor last_latents(ImagePipeline& pipeline, std::span<const ImageRequest> b
   Silent silent;
   pipeline.generate(batch, silent);
   return last;
+}
+
+TEST(Sdxl, ShardsGiveTheSamePicture) {
+  const TemporaryFolder folder;
+  write_sharded_sdxl(folder / "sharded");
+  const auto request = small("a red fox", 1);
+  const auto made = [&](const std::string& model) {
+    return last_latents(*load_for_test(model), {&request, 1});
+  };
+  EXPECT_TRUE(made(folder / "sharded").equal(made(oracles() + tiny)));
 }
 
 TEST(Sdxl, AnItemDoesNotDependOnItsBatch) {

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/error.h"
 #include "media/picture_io.h"
@@ -290,7 +289,6 @@ TEST(Wan, TellsHowFarItIs) {
   ASSERT_EQ(watcher.previews.size(), 1u);
   EXPECT_EQ(watcher.previews[0].width, 3 * request.width / 8);
   EXPECT_EQ(watcher.previews[0].height, request.height / 8);
-  EXPECT_GT(std::set(watcher.previews[0].rgb.begin(), watcher.previews[0].rgb.end()).size(), 1u);
 }
 
 TEST(Wan, PassesOnWhatTheTakerOfFramesThrows) {

@@ -207,12 +207,12 @@ TEST(TokenizeWithFolder, NamesTheClassItCannotRead) {
   TemporaryFolder folder;
   EXPECT_THROW(tokenize_with_folder(folder / "none", {}), LoadError);
   EXPECT_THROW(tokenize_with_folder(folder.path(), {}), LoadError);
-  write_file_durably(folder / "tokenizer_config.json", R"({"tokenizer_class": "T5TokenizerFast"})");
+  write_file_durably(folder / "tokenizer_config.json", R"({"tokenizer_class": "BertTokenizerFast"})");
   try {
     tokenize_with_folder(folder.path(), {});
     FAIL();
   } catch (const LoadError& error) {
-    EXPECT_NE(std::string(error.what()).find("T5Tokenizer"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("is a BertTokenizer"), std::string::npos);
   }
 }
 

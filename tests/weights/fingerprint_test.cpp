@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "support/sharded_model.h"
 #include "support/temporary_folder.h"
 #include "weights/model_folder.h"
 #include "weights/safetensors_bytes.h"
@@ -14,8 +15,7 @@ class Fingerprint : public ::testing::Test {
  protected:
   Fingerprint() {
     ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
-    fs::copy(fs::path(BACKLOT_TEST_DATA) / "oracles/sdxl-sharded/model", folder_ / "model",
-             fs::copy_options::recursive);
+    write_sharded_sdxl(folder_ / "model");
   }
   ~Fingerprint() override { ::unsetenv("XDG_CACHE_HOME"); }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/sharded_model.h"
 #include "support/temporary_folder.h"
 #include "weights/inspect.h"
 #include "weights/safetensors_bytes.h"
@@ -166,9 +167,10 @@ TEST(ModelFolder, OpensTheBundledModel) {
     EXPECT_FALSE(model.checkpoint(component).tensors().empty()) << component;
 }
 
-TEST(ModelFolder, OpensShardsAndVariantsOfTheReference) {
+TEST_F(ModelFolderTest, OpensShardsAndVariants) {
   const fs::path oracles = fs::path(BACKLOT_TEST_DATA) / "oracles";
-  const auto sharded = ModelFolder::open(oracles / "sdxl-sharded/model");
+  write_sharded_sdxl(folder_ / "sharded");
+  const auto sharded = ModelFolder::open(folder_ / "sharded");
   const auto half = ModelFolder::open(oracles / "sdxl-fp16/model");
   for (const auto* component : {"unet", "vae", "text_encoder", "text_encoder_2"}) {
     EXPECT_GT(sharded.checkpoint(component).files().size(), 1u) << component;
