@@ -43,6 +43,10 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
       visual_tasks);
   field_option("--format", "format",
                "of outputs: png, jpeg, webp; mp4, webm, gif, png-sequence, …");
+  field_option("--codec", "codec", "of clips: h264, h265, av1, vp9, …");
+  field_option("--crf", "crf", "of clips: 18 looks like the original, 28 is small");
+  field_option("--quality", "quality", "of JPEG and WebP, 1 to 100");
+  field_option("--max-bytes", "max_bytes", "no output larger than that: 8MB");
   for (const auto& field : job_fields())
     if (field.name != "prompt" &&
         (field.applies_to(Task::text_to_image) || field.applies_to(Task::text_to_video))) {

@@ -51,10 +51,17 @@ void warn_of_other_model(const Json& record, const std::string& model, const std
                 "; expect another picture");
 }
 
-std::vector<std::string> sets_with_format(const GenerateOptions& options) {
-  std::vector<std::string> sets = options.sets;
-  if (const auto format = options.fields.find("format"); format != options.fields.end())
-    sets.insert(sets.begin(), "output.format=" + format->second);
+// Options that are no fields of a job but of `output`.
+bool is_of_output(std::string_view name) {
+  constexpr std::string_view names[] = {"format", "codec", "crf", "quality", "max_bytes"};
+  return std::ranges::count(names, name) > 0;
+}
+
+std::vector<std::string> sets_with_output(const GenerateOptions& options) {
+  std::vector<std::string> sets;
+  for (const auto& [name, text] : options.fields)
+    if (is_of_output(name)) sets.push_back("output." + name + "=" + text);
+  sets.insert(sets.end(), options.sets.begin(), options.sets.end());
   return sets;
 }
 
@@ -83,7 +90,7 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
       fields[name] = literal;
   }
   for (const auto& [name, text] : options.fields)
-    if (name != "format") fields[name] = text;
+    if (!is_of_output(name)) fields[name] = text;
   if (!fields.contains("model")) fields["model"] = model_for_picture(record, options.from);
   warn_of_other_model(record, fields["model"], options.from);
   if (record.value("from_a1111_text", false))
@@ -92,7 +99,7 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
                 "text of another program and may be incomplete");
   SpecDocument document =
       quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
-                 sets_with_format(options));
+                 sets_with_output(options));
   if (options.fields.contains("format")) return document;
   const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
   const std::string extension = fs::path(options.from).extension().string();
@@ -115,11 +122,11 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
 SpecDocument document_from_options(const GenerateOptions& options) {
   Json fields = Json::object();
   for (const auto& [name, text] : options.fields)
-    if (name != "format") fields[name] = text;
+    if (!is_of_output(name)) fields[name] = text;
   if (!fields.contains("task") && !fields.contains("preset") &&
       (fields.contains("frames") || fields.contains("fps")))
     fields["task"] = task_name(Task::text_to_video);
-  return quick_spec(fields, options.prompts, sets_with_format(options));
+  return quick_spec(fields, options.prompts, sets_with_output(options));
 }
 
 // A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say
