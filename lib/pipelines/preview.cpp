@@ -1,6 +1,7 @@
 #include "pipelines/preview.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <cmath>
@@ -59,6 +60,27 @@ at::Tensor with_ones(const at::Tensor& rows) {
   return at::cat({rows, at::ones({rows.size(0), 1}, rows.options())}, 1);
 }
 
+// latents [B, Z, h, w], colours [B, 3, h, w] in 0 to 1 -> [Z + 1, 3]; undefined where there is
+// none.
+at::Tensor least_squares(const at::Tensor& latents, const at::Tensor& colours) {
+  const auto rows = with_ones(as_rows(latents.to(at::kCPU, at::kDouble)));
+  const auto factors = at::linalg_pinv(rows).matmul(as_rows(colours.to(at::kCPU, at::kDouble)));
+  return factors.isfinite().all().item<bool>() ? factors.to(at::kFloat) : at::Tensor();
+}
+
+// Of mean 0 and deviation 1, a part of it the same in squares of 4 by 4: latents of pictures are
+// more like their neighbours than noise is. [1, channels, 2, side, side]
+at::Tensor smooth_noise(int64_t channels) {
+  constexpr int64_t square = 4;
+  constexpr double alike = 0.7;
+  auto generator = at::detail::createCPUGenerator(0);
+  const auto coarse = at::randn({1, channels, 2, side / square, side / square}, generator)
+                          .repeat_interleave(square, 3)
+                          .repeat_interleave(square, 4);
+  const auto fine = at::randn({1, channels, 2, side, side}, generator);
+  return coarse * alike + fine * std::sqrt(1 - alike * alike);
+}
+
 }  // namespace
 
 at::Tensor estimate_original(const Json& config, const Scheduler& scheduler,
@@ -81,40 +103,45 @@ at::Tensor estimate_original(const Json& config, const Scheduler& scheduler,
 }
 
 PreviewProjection PreviewProjection::fit(const AutoencoderKL& vae, at::Device device) {
-  return fit(
-      [&](const at::Tensor& picture) {
-        const auto moments = vae.encode(picture.to(device, vae.dtype()));
-        return moments.slice(1, 0, vae.config().latent_channels);
-      },
-      vae.config().reduction());
-}
-
-PreviewProjection PreviewProjection::fit(const std::function<at::Tensor(const at::Tensor&)>& encode,
-                                         int64_t reduction) {
   PreviewProjection projection;
   try {
     const auto colours = colours_to_fit();
-    const auto mean =
-        encode(colours.repeat_interleave(reduction, 2).repeat_interleave(reduction, 3) * 2 - 1);
-    const auto latents = with_ones(as_rows(mean.to(at::kCPU, at::kDouble)));
-    const auto factors = at::linalg_pinv(latents).matmul(as_rows(colours).to(at::kDouble));
-    if (factors.isfinite().all().item<bool>()) projection.factors_ = factors.to(at::kFloat);
+    const int64_t reduction = vae.config().reduction();
+    const auto pictures =
+        colours.repeat_interleave(reduction, 2).repeat_interleave(reduction, 3) * 2 - 1;
+    const auto moments = vae.encode(pictures.to(device, vae.dtype()));
+    projection.factors_ = least_squares(moments.slice(1, 0, vae.config().latent_channels), colours);
   } catch (const std::exception&) {
     // A run must not fail for want of its previews.
   }
   return projection;
 }
 
-std::vector<Picture> PreviewProjection::operator()(const at::Tensor& z) const {
+PreviewProjection PreviewProjection::fit_to_clips(
+    const std::function<at::Tensor(const at::Tensor&)>& decode, int64_t channels) {
+  PreviewProjection projection;
+  try {
+    const auto latents = smooth_noise(channels);
+    const auto frames = (decode(latents).to(at::kCPU, at::kFloat) + 1) / 2;  // [1, 3, F, H, W]
+    const auto colours = at::stack({frames.select(2, 0), frames.slice(2, 1).mean(2)});
+    const auto small = at::adaptive_avg_pool2d(colours.squeeze(1), {side, side});  // [2, 3, h, w]
+    projection.factors_ = least_squares(latents.squeeze(0).transpose(0, 1), small);
+  } catch (const std::exception&) {
+    // As above.
+  }
+  return projection;
+}
+
+std::vector<Picture> PreviewProjection::operator()(const at::Tensor& latents) const {
   std::vector<Picture> pictures;
   if (!factors_.defined()) return pictures;
-  const auto rows = with_ones(as_rows(z.to(at::kCPU, at::kFloat))).matmul(factors_);
+  const auto rows = with_ones(as_rows(latents.to(at::kCPU, at::kFloat))).matmul(factors_);
   const auto bytes = (rows.nan_to_num(0.5).clamp(0, 1) * 255).round().to(at::kByte).contiguous();
-  const int64_t size = z.size(2) * z.size(3) * 3;
+  const int64_t width = latents.size(3), height = latents.size(2), size = width * height * 3;
   const auto* data = bytes.const_data_ptr<uint8_t>();
-  for (int64_t i = 0; i < z.size(0); ++i) {
+  for (int64_t i = 0; i < latents.size(0); ++i) {
     const auto* pixels = data + i * size;
-    pictures.push_back({.width = z.size(3), .height = z.size(2), .rgb = {pixels, pixels + size}});
+    pictures.push_back({.width = width, .height = height, .rgb = {pixels, pixels + size}});
   }
   return pictures;
 }

@@ -28,13 +28,14 @@ class PreviewProjection {
   // denoising step of the models that it comes with.
   static PreviewProjection fit(const AutoencoderKL& vae, at::Device device);
 
-  // The same for any autoencoder. `encode`: [2, 3, H, W] float32 in -1 to 1 on the CPU -> [2, Z, h,
-  // w] as it decodes them. `reduction`: pixels that a latent one stands for along each side.
-  static PreviewProjection fit(const std::function<at::Tensor(const at::Tensor&)>& encode,
-                               int64_t reduction);
+  // Of a clip's autoencoder, whose first latent frame stands for one frame and every other for
+  // several: by least squares to what it makes of some smooth noise. `decode`: [1, Z, 2, h, w]
+  // float32 on the CPU, as the denoiser leaves latents -> [1, 3, F, H, W] in -1 to 1.
+  static PreviewProjection fit_to_clips(const std::function<at::Tensor(const at::Tensor&)>& decode,
+                                        int64_t channels);
 
-  // z: [B, Z, h, w] as AutoencoderKL::decode takes it. A picture of w x h pixels for each; none if
-  // the fit came to nothing.
+  // latents: [B, Z, h, w] as they were when it was fitted. A picture of w x h pixels for each; none
+  // if the fit came to nothing.
   std::vector<Picture> operator()(const at::Tensor& z) const;
 
  private:

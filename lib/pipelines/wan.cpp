@@ -265,14 +265,15 @@ at::Tensor WanPipeline::denoise(const VideoRequest& request, const Texts& texts,
 // The first, the middle and the last frame side by side.
 void WanPipeline::show_preview(const at::Tensor& original, Progress& progress) {
   if (!previews_)
-    previews_ = PreviewProjection::fit(
-        [this](const at::Tensor& pictures) {
-          const auto frames = pictures.to(parts_.device, parts_.vae.dtype()).unsqueeze(2);
-          const auto moments = parts_.vae.encode(frames);  // [2, 2 Z, 1, h, w]
-          return moments.slice(1, 0, parts_.vae.config().z_dim).squeeze(2);
+    previews_ = PreviewProjection::fit_to_clips(
+        [this](const at::Tensor& latents) {
+          std::vector<at::Tensor> frames;
+          parts_.vae.decode(parts_.vae.unscale(latents.to(parts_.device, parts_.vae.dtype())),
+                            [&](const at::Tensor& some) { frames.push_back(some); });
+          return at::cat(frames, 2);
         },
-        parts_.vae.config().scale_factor_spatial());
-  const auto z = parts_.vae.unscale(original).squeeze(0).permute({1, 0, 2, 3});  // [f, Z, h, w]
+        parts_.vae.config().z_dim);
+  const auto z = original.squeeze(0).permute({1, 0, 2, 3});  // [f, Z, h, w]
   const int64_t frames = z.size(0);
   std::vector<at::Tensor> shown = {z[0]};
   if (frames > 2) shown.push_back(z[frames / 2]);
