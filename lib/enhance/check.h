@@ -13,8 +13,8 @@ namespace backlot {
 // How many tokens a text encoder makes of a text, its marks included.
 using TokenCounter = std::function<int64_t(std::string_view)>;
 
-// Loads CLIP's tokenizer, that of the folder or, if none is named, the shipped one; estimates for
-// UMT5. Throws LoadError if the tokenizer is not there or damaged.
+// Loads the tokenizer in that folder, which is the encoder's; where none is named, the shipped one
+// for CLIP, and for UMT5 there is an estimate. Throws LoadError if it is not there or damaged.
 TokenCounter token_counter(TextEncoder encoder, const std::filesystem::path& tokenizer = {});
 
 struct Verdict {

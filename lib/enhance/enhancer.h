@@ -23,7 +23,8 @@ struct EnhanceRequest {
   TextSampling sampling;
   int64_t retries = 3;
   uint64_t seed = 0;  // of the first try
-  // What counts the tokens of a style for CLIP: a tokenizer's folder; empty: the shipped one.
+  // What counts a style's tokens: a tokenizer's folder; empty: the shipped one of CLIP, an estimate
+  // for UMT5.
   std::filesystem::path tokenizer = {};
 };
 

@@ -10,8 +10,10 @@
 #include "base/utf8.h"
 #include "enhance/language.h"
 #include "enhance/words.h"
+#include "text/clean_prompt.h"
 #include "text/clip_tokenizer.h"
 #include "text/unicode.h"
+#include "text/unigram_tokenizer.h"
 
 namespace backlot {
 namespace {
@@ -80,7 +82,12 @@ int64_t estimate_umt5(std::string_view text) {
 }  // namespace
 
 TokenCounter token_counter(TextEncoder encoder, const std::filesystem::path& tokenizer) {
-  if (encoder == TextEncoder::umt5) return estimate_umt5;
+  if (encoder == TextEncoder::umt5 && tokenizer.empty()) return estimate_umt5;
+  if (encoder == TextEncoder::umt5)
+    return [umt5 = UnigramTokenizer::load(tokenizer)](std::string_view text) {
+      constexpr int64_t marks = 1;  // </s>
+      return std::ssize(umt5.encode(clean_prompt(text))) + marks;
+    };
   const auto folder =
       tokenizer.empty() ? shipped_file("models/clip-tokenizer") : std::optional(tokenizer);
   if (!folder)

@@ -30,7 +30,7 @@ TextRecord record_of(const PlannedText& planned, const EnhancedText& made) {
   return record;
 }
 
-// `tokenizer` is the folder of what counts the text's tokens; empty: the shipped one.
+// `tokenizer` is the file that counts the text's tokens; empty: backlot's own way of counting.
 std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_view version,
                       const fs::path& tokenizer) {
   Json of = {{"schema", 1},
@@ -39,17 +39,22 @@ std::string cache_key(const PlannedText& text, const MadeWith& how, std::string_
              {"dtype", how.dtype},
              {"quantization", how.quantization},
              {"backlot", version}};
-  if (!tokenizer.empty()) of["tokenizer"] = sha256_hex(read_file(tokenizer / "merges.txt"));
+  if (!tokenizer.empty()) of["tokenizer"] = sha256_hex(read_file(tokenizer));
   return sha256_hex(canonical_json(of));
 }
 
-// The first text encoder's tokenizer of a picture model, folder or single file; "" if it brings
-// none, and then it is encoded with the shipped one.
-fs::path tokenizer_of(const fs::path& model) {
+// What counts an encoder's tokens in the first tokenizer's folder of a model, which is a folder or
+// a single file; "" if it brings none, and then CLIP's texts are encoded with the shipped one.
+fs::path tokenizer_of(const fs::path& model, TextEncoder encoder) {
   std::error_code unreadable;
   const fs::path own =
       (fs::is_directory(model, unreadable) ? model : model.parent_path()) / "tokenizer";
-  return fs::exists(own / "merges.txt", unreadable) ? own : fs::path();
+  const std::vector<const char*> names = encoder == TextEncoder::clip
+                                             ? std::vector{"merges.txt"}
+                                             : std::vector{"tokenizer.json", "spiece.model"};
+  for (const char* name : names)
+    if (fs::exists(own / name, unreadable)) return own / name;
+  return {};
 }
 
 // One call of make_texts().
@@ -59,13 +64,16 @@ class Stage {
       : plan_(plan), folder_(folder), options_(options) {
     totals_.found = std::ranges::count_if(
         plan.texts, [&](const PlannedText& text) { return folder.text(text.id).has_value(); });
-    std::map<fs::path, fs::path> tokenizers;
-    for (const Item& item : plan.items)
-      if (!item.text_id.empty()) {
-        const auto [known, added] = tokenizers.try_emplace(item.model);
-        if (added) known->second = tokenizer_of(item.model);
-        tokenizers_.emplace(item.text_id, known->second);
-      }
+    std::map<std::string_view, TextEncoder> encoders;  // by the texts' ids
+    for (const auto& text : plan.texts) encoders[text.id] = text.style->limits.encoder;
+    std::map<std::pair<fs::path, TextEncoder>, fs::path> tokenizers;
+    for (const Item& item : plan.items) {
+      const auto encoder = encoders.find(item.text_id);
+      if (encoder == encoders.end()) continue;
+      const auto [known, added] = tokenizers.try_emplace({item.model, encoder->second});
+      if (added) known->second = tokenizer_of(item.model, encoder->second);
+      tokenizers_.emplace(item.text_id, known->second);
+    }
   }
 
   // What is neither in the folder nor in the cache, by the model that is to make it.
@@ -121,7 +129,7 @@ class Stage {
     std::vector<EnhanceRequest> requests;
     for (const PlannedText* text : texts)
       requests.push_back({text->prompt, text->style.get(), text->sampling, text->retries,
-                          text->seed, tokenizer_for(*text)});
+                          text->seed, tokenizer_for(*text).parent_path()});
     enhancer.enhance(requests, [&](size_t request, const EnhancedText& made) {
       // Where the text is all that is wanted, a prompt that the model can't read is no text.
       if (options_.failed && made.fell_back && made.finish_reason.empty())

@@ -29,7 +29,8 @@ struct TextSampling {
 // Sets the member that the job field of that name stands for; `value` is checked.
 void set_sampling(TextSampling& sampling, std::string_view field, const Json& value);
 
-// What a text encoder takes. `clip` is counted exactly; `umt5` is estimated, on the safe side.
+// What a text encoder takes. `clip` is counted exactly; `umt5` where its tokenizer is at hand, and
+// estimated on the safe side elsewhere.
 enum class TextEncoder { clip, umt5 };
 
 struct TextLimits {

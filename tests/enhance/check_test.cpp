@@ -146,6 +146,16 @@ TEST(Limits, EstimatesUmt5OnTheSafeSide) {
   EXPECT_LT(umt5("a photo of a cat on a mat"), 20);
 }
 
+TEST(Limits, CountsUmt5ExactlyWhereItsTokenizerIsThere) {
+  const auto umt5 = token_counter(
+      TextEncoder::umt5, std::string(BACKLOT_TEST_DATA) + "/oracles/wan-t2v/model/tokenizer");
+  // As the reference records for this text of case wan-t2v: 57 ids, </s> among them.
+  EXPECT_EQ(umt5(""), 1);
+  EXPECT_EQ(
+      umt5("a red fox jumping over a frozen river, golden hour, 35mm photo &amp; snow “quotes”"),
+      57);
+}
+
 TEST(Refusals, SayWhy) {
   const auto reason = [](const std::string& made, const std::string& prompt = "a red apple") {
     return check(made, prompt).reason;

@@ -124,6 +124,25 @@ TEST(TextStage, CountsWithTheTokenizerOfThePictureModel) {
   EXPECT_EQ(text.find(cut), 0u) << cut;
 }
 
+TEST(TextStage, CountsWithTheTokenizerOfTheVideoModel) {
+  const fs::path model = fs::path(BACKLOT_SOURCE_DIR) / "models" / "pocket-wan";
+  const std::string text = "fruit number 0" + rich;
+  const auto own = token_counter(TextEncoder::umt5, model / "tokenizer");
+  // Letters of a vocabulary as small as that: more than the estimate says.
+  ASSERT_GT(own(text), token_counter(TextEncoder::umt5)(text));
+  World world(1);
+  auto style = std::make_shared<Style>(*world.plan.texts[0].style);
+  style->limits.encoder = TextEncoder::umt5;
+  style->limits.max_tokens = own(text) - 1;
+  world.plan.texts[0].style = style;
+  for (auto& item : world.plan.items) item.model = model;
+  RunFolder folder = world.open();
+  make_texts(world.plan, folder, world.load());
+  const std::string cut = world.plan.items[0].enhanced_prompt.value_or("");
+  EXPECT_LT(own(cut), own(text));
+  EXPECT_EQ(text.find(cut), 0u) << cut;
+}
+
 TEST(TextStage, AKilledRunMakesNoTextTwice) {
   World world(5);
   {
