@@ -5,6 +5,7 @@
     scripts/bench_peers.py --peers diffusers,diffusers-compiled,stable-diffusion.cpp,openvino --cases pocket,turbo
     scripts/bench_peers.py --device cuda --cases turbo,sdxl --dtypes float16 --batches 1,4
     scripts/bench_peers.py llm                                language models instead: see llm --help
+    scripts/bench_peers.py video                              text to video instead: see video --help
 
 Each measurement is a process of its own that loads once and makes several batches of pictures, the first of
 which only warms up. Before each of a peer's comes one of backlot's, so that what else the machine does hits
@@ -30,7 +31,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compare import llm
+from compare import llm, video
 from compare.contestants import PEER_NAMES, Failed, measure, precisions, run_diffusers
 from compare.environment import ROOT, Unavailable, reference_python
 from compare.options import at_least, machine, names, say
@@ -200,9 +201,10 @@ def parse_options():
 def main():
     # As an interruption: what runs is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if sys.argv[1:2] == ["llm"]:
-        llm.main(sys.argv[2:])
-        return
+    for name, suite in {"llm": llm, "video": video}.items():
+        if sys.argv[1:2] == [name]:
+            suite.main(sys.argv[2:])
+            return
     args = parse_options()
     results = {"machine": machine(args.device), "threads": args.threads, "rounds": args.rounds,
                "load": os.getloadavg()[0], "backlot_options": args.backlot_options, "software": {}, "cases": []}

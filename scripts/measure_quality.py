@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""What --quantize and --cache cost in quality and save in time, over several prompts and seeds.
+"""What --quantize, --cache and --step-cache cost in quality and save in time, over several prompts and seeds.
 
 Runs build/backlot once for each variant on the same items, one picture a batch, and prints for each the
-seconds of denoising and the PSNR and SSIM of its pictures to those of float32 and of bfloat16 as it is.
-Needs numpy and Pillow. An example:
+seconds of denoising and the PSNR and SSIM of its pictures to those of float32 and of bfloat16 as it is; of
+clips (--frames) of every frame, and how much of the transformer's work a step cache saved. Needs numpy and
+Pillow. Examples:
 
     scripts/measure_quality.py --steps 20 --variant int8 --variant cache=2 --variant int8,cache=2
+    scripts/measure_quality.py --model models/pocket-wan --size 64 --frames 17 --variant step_cache=0.1
 """
 import argparse
 import json
@@ -60,34 +62,45 @@ def options_of(variant):
         elif part in ("int8", "fp8"):
             options["quantize"] = part
         elif part.startswith("cache="):
-            options["cache"] = part.removeprefix("cache=")
+            options["cache"] = int(part.removeprefix("cache="))
+        elif part.startswith("step_cache="):
+            options["step_cache"] = float(part.removeprefix("step_cache="))
         else:
-            sys.exit(f"measure_quality: error: --variant {variant}: '{part}' is none of a dtype, int8, fp8, cache=N")
+            sys.exit(f"measure_quality: error: --variant {variant}: '{part}' is none of a dtype, int8, fp8, cache=N, "
+                     "step_cache=PART")
     return options
 
 
 def run(args, variant):
-    """Makes the variant's pictures; -> their paths in order, and the median seconds of denoising a picture."""
+    """Makes the variant's pictures; -> their paths in order, the median seconds of denoising an item, and the share
+    of the transformer's evaluations that were skipped."""
     folder = Path(args.output) / variant
     command = [args.binary, "generate", "-o", folder, "--fresh", "--quiet", "--batch-size", "1", "--device", args.device]
     options = options_of(variant)
-    cache = options.pop("cache", None)
+    fields = {name: options.pop(name) for name in ("cache", "step_cache") if name in options}
     for name, value in options.items():
         command += [f"--{name}", value]
     spec = Path(args.output) / "spec.yaml"
     defaults = {"width": args.size, "height": args.size, "steps": args.steps, "guidance_scale": args.guidance_scale}
-    if cache:
-        defaults["cache"] = int(cache)
+    defaults |= fields
+    if args.frames:
+        defaults |= {"frames": args.frames, "fps": 8}
     if args.scheduler:
         defaults["scheduler"] = args.scheduler
     jobs = [{"prompt": prompt, "seed": seed} for prompt in args.prompt or PROMPTS for seed in args.seed]
-    spec.write_text(json.dumps({"version": 1, "task": "text-to-image", "model": str(Path(args.model).resolve()),
-                                "defaults": defaults, "jobs": jobs}, indent=2))
+    output = {"format": "png-sequence" if args.frames else "png"}
+    spec.write_text(json.dumps({"version": 1, "task": "text-to-video" if args.frames else "text-to-image",
+                                "model": str(Path(args.model).resolve()), "defaults": defaults, "jobs": jobs,
+                                "output": output}, indent=2))
     subprocess.run([str(part) for part in [*command, spec]], check=True, stdout=subprocess.DEVNULL)
     items = json.loads((folder / "manifest.json").read_text())["items"]
     # The first picture pays for what is made once.
     seconds = [item["seconds"]["denoise"] for item in items][1:] or [items[0]["seconds"]["denoise"]]
-    return [folder / item["output"] for item in items], statistics.median(seconds)
+    skipped = [int(words[2]) / int(words[4]) for item in items for words in map(str.split, item["warnings"])
+               if words[:2] == ["step", "cache:"]]
+    outputs = [folder / item["output"] for item in items]
+    pictures = [frame for output in outputs for frame in (sorted(output.glob("*.png")) if args.frames else [output])]
+    return pictures, statistics.median(seconds), statistics.mean(skipped) if skipped else 0
 
 
 def compare(pictures, reference):
@@ -108,22 +121,25 @@ def main():
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance-scale", type=float, default=3.5)
+    parser.add_argument("--frames", type=int, help="clips of so many frames instead of pictures")
     parser.add_argument("--scheduler", help="the model's, if not given")
-    parser.add_argument("--variant", action="append", help="dtype, int8, fp8 and cache=N, joined by commas; bfloat16 "
+    parser.add_argument("--variant", action="append", help="dtype, int8, fp8, cache=N and step_cache=PART, joined by commas; bfloat16 "
                         "unless a dtype is named")
     parser.add_argument("--no-float32", action="store_true", help="compare to bfloat16 alone (half the memory)")
     args = parser.parse_args()
 
     shutil.rmtree(args.output, ignore_errors=True)
     Path(args.output).mkdir(parents=True)
-    variants = args.variant or ["int8", "cache=2", "cache=3", "cache=5", "int8,cache=2"]
+    variants = args.variant or (["step_cache=0.05", "step_cache=0.1", "step_cache=0.2"] if args.frames else
+                                ["int8", "cache=2", "cache=3", "cache=5", "int8,cache=2"])
     known = ["bfloat16"] if args.no_float32 else ["float32", "bfloat16"]
     made = {variant: run(args, variant) for variant in dict.fromkeys([*known, *variants])}
 
-    print("| variant | denoise, s | of bfloat16 | PSNR to float32 (least) | SSIM | PSNR to bfloat16 (least) | SSIM |")
-    print("|---|---|---|---|---|---|---|")
-    for variant, (pictures, seconds) in made.items():
-        cells = []
+    print("| variant | denoise, s | of bfloat16 |" + (" skipped |" if args.frames else "")
+          + " PSNR to float32 (least) | SSIM | PSNR to bfloat16 (least) | SSIM |")
+    print("|---|---|---|---|---|---|---|" + ("---|" if args.frames else ""))
+    for variant, (pictures, seconds, skipped) in made.items():
+        cells = [f"{100 * skipped:.0f} %"] if args.frames else []
         for name in ("float32", "bfloat16"):
             if name == variant or name not in made:
                 cells += ["–", "–"]

@@ -100,7 +100,7 @@ class Closing {
 
   static void print_tables(const BenchResults& results,
                            const std::optional<Comparison>& comparison) {
-    for (const auto* suite : {"image", "language", "load", "kernels", "fleet"})
+    for (const auto* suite : {"image", "video", "language", "load", "kernels", "fleet"})
       for (const auto& table : suite_tables(results, suite)) print_result(text_table(table) + "\n");
     if (comparison) print_result(text_table(comparison_table(*comparison)) + "\n");
   }
@@ -180,6 +180,7 @@ void run_suites(Bench& bench) {
   for (const auto& suite : bench.request().suites) {
     bench.check_stop();
     if (suite == "image") run_image_suite(bench);
+    if (suite == "video") run_video_suite(bench);
     if (suite == "language") run_language_suite(bench);
     if (suite == "load") run_load_suite(bench);
     if (suite == "kernels") run_kernel_suite(bench);

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <functional>
 
-#include "base/install.h"
 #include "base/machine.h"
 #include "base/text.h"
 #include "bench.h"
@@ -15,17 +14,11 @@
 #include "device_option.h"
 #include "engine/probe.h"
 #include "fleet/devices.h"
-#include "generate.h"
-#include "model_store.h"
-#include "weights/language_configs.h"
-#include "weights/language_folder.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
 namespace {
 
-constexpr std::array<std::string_view, 5> suite_names = {"image", "language", "load", "kernels",
-                                                         "fleet"};
 constexpr double usual_threshold = 0.1;
 constexpr uint64_t max_result_bytes = uint64_t{256} << 20;
 
@@ -94,126 +87,20 @@ std::vector<std::string> dtypes_of(const std::string& text) {
   return dtypes;
 }
 
-// Every architecture that --synthetic knows, for some suite.
-std::vector<std::string> known_architectures() {
-  auto known = synthetic_architectures();
-  for (auto& name : published_language_models())
-    if (std::ranges::find(known, name) == known.end()) known.push_back(std::move(name));
-  return known;
-}
-
-bool has_kernels(const std::string& synthetic) {
-  const auto known = synthetic_architectures();
-  return std::ranges::find(known, synthetic) != known.end() || synthetic_pipeline(synthetic);
-}
-
-// A name, or the folder of a language model, of which only its config is read.
-bool is_synthetic_language(const std::string& name) {
-  if (published_decoder_config(name)) return true;
-  return !synthetic_pipeline(name) && fs::exists(fs::path(name) / "config.json");
-}
-
-std::string synthetic_of(const std::string& name) {
-  const auto known = known_architectures();
-  if (has_kernels(name) || is_synthetic_language(name)) return name;
-  const std::vector<std::string_view> views(known.begin(), known.end());
-  const std::string meant = nearest(name, views);
-  throw UsageError("--synthetic " + name, "no such architecture",
-                   meant.empty() ? fmt::format("give one of {}", fmt::join(known, ", "))
-                                 : fmt::format("did you mean {}?", meant));
-}
-
-// Why a suite cannot measure what is asked for, and what to do instead; nothing if it can.
-std::optional<UsageError> unable(const std::string& suite, const BenchOptions& options) {
-  const std::string& synthetic = options.synthetic;
-  const bool named_language =
-      synthetic.empty() ? !options.model.empty() && is_language_model(find_model(options.model))
-                        : is_synthetic_language(synthetic);
-  if (suite == "language") {
-    if ((synthetic.empty() && options.model.empty()) || named_language) return std::nullopt;
-    return UsageError(synthetic.empty() ? "--model " + options.model : "--synthetic " + synthetic,
-                      "is no language model, which suite language measures",
-                      "give one, or another suite");
-  }
-  if (synthetic.empty()) {
-    if (!named_language) return std::nullopt;
-    return UsageError("--model " + options.model,
-                      fmt::format("is a language model, which suite {} cannot measure", suite),
-                      "measure it with 'backlot bench language'");
-  }
-  if (suite == "load" || suite == "fleet")
-    return UsageError("--synthetic",
-                      fmt::format("weights made in memory have no files for suite {}", suite),
-                      "give --model DIR instead");
-  if (suite == "image" && !synthetic_pipeline(synthetic))
-    return UsageError(
-        "--synthetic " + synthetic,
-        "this version has no pipeline for it, so suite image cannot run",
-        has_kernels(synthetic)
-            ? fmt::format("measure its kernels: 'backlot bench kernels --synthetic {}'", synthetic)
-            : fmt::format("measure its passes: 'backlot bench language --synthetic {}'",
-                          synthetic));
-  if (suite == "kernels" && !has_kernels(synthetic))
-    return UsageError(
-        "--synthetic " + synthetic, "has no list of kernels",
-        fmt::format("measure its passes: 'backlot bench language --synthetic {}'", synthetic));
-  return std::nullopt;
-}
-
-std::vector<std::string> suites_of(const BenchOptions& options) {
-  for (const auto& suite : options.suites)
-    if (std::ranges::find(suite_names, suite) == suite_names.end()) {
-      const std::string meant = nearest(suite, suite_names);
-      throw UsageError(suite, "no such suite",
-                       meant.empty() ? "give image, language, load, kernels or fleet"
-                                     : fmt::format("did you mean {}?", meant));
-    }
-  std::vector<std::string> suites;
-  for (const auto& name : suite_names) {
-    const std::string suite(name);
-    const bool asked = std::ranges::find(options.suites, suite) != options.suites.end();
-    if (!asked && !options.suites.empty()) continue;
-    const auto why_not = unable(suite, options);
-    if (asked && why_not) throw *why_not;
-    if (why_not) continue;
-    // Without `make setup` there is no bundled language model, and the other suites need none.
-    const bool bundled = suite == "language" && options.model.empty() && options.synthetic.empty();
-    if (bundled && !asked && !shipped_file("models/smollm2")) continue;
-    suites.push_back(suite);
-  }
-  return suites;
-}
-
-// A model as it stands in the names of cases.
-std::string shown_name(fs::path model) {
-  if (model.filename().empty()) model = model.parent_path();
-  return model.extension() == ".safetensors" || model.extension() == ".gguf"
-             ? model.stem().string()
-             : model.filename().string();
-}
-
-// Of the suites that make pictures.
-fs::path model_of(const BenchOptions& options) {
-  if (!options.model.empty()) return find_model(options.model);
-  if (const auto shipped = shipped_file("models/pocket-xl")) return *shipped;
-  throw LoadError("models/pocket-xl", "the bundled model is not in this installation",
-                  "give --model DIR, or --synthetic NAME");
-}
-
-fs::path language_model_of(const BenchOptions& options) {
-  if (!options.model.empty()) return find_model(options.model);
-  if (const auto shipped = shipped_file("models/smollm2")) return *shipped;
-  throw LoadError("models/smollm2", "the bundled language model is not in this installation",
-                  "run 'make setup', which fetches it, or give --model or --synthetic");
+bool holds(const std::vector<std::string>& suites, const char* suite) {
+  return std::ranges::find(suites, suite) != suites.end();
 }
 
 // Options that would have no say in any of the suites.
-void check_language_options(const BenchOptions& options, const std::vector<std::string>& suites) {
-  const bool language = std::ranges::find(suites, "language") != suites.end();
+void check_options(const BenchOptions& options, const std::vector<std::string>& suites) {
   const auto refuse = [](const char* option, const char* why) {
     throw UsageError(option, why, "leave it out");
   };
-  if (!language && options.quantize != "auto") refuse("--quantize", "is for suite language");
+  if (!holds(suites, "language") && options.quantize != "auto")
+    refuse("--quantize", "is for suite language");
+  if (!holds(suites, "video") && !options.frames.empty()) refuse("--frames", "is for suite video");
+  if (suites == std::vector<std::string>{"video"} && !options.batch_sizes.empty())
+    refuse("--batch-size", "has no say in suite video: clips are made one by one");
   if (suites != std::vector<std::string>{"language"}) return;
   if (!options.sizes.empty()) refuse("--size", "has no say in suite language");
   if (!options.steps.empty()) refuse("--steps", "has no say in suite language");
@@ -221,11 +108,16 @@ void check_language_options(const BenchOptions& options, const std::vector<std::
   if (!options.variant.empty()) refuse("--variant", "has no say in suite language");
 }
 
+// Whether a suite asks for the model that makes pictures.
+bool makes_pictures(const std::vector<std::string>& suites) {
+  return std::ranges::any_of(
+      suites, [](const std::string& suite) { return suite != "language" && suite != "video"; });
+}
+
 Defaults defaults_for(const BenchRequest& request) {
   const bool gpu = request.device.starts_with("cuda");
   // Only suites that make pictures look at these.
-  if (request.suites == std::vector<std::string>{"language"})
-    return {.steps = {1}, .batch_sizes = {1}};
+  if (!makes_pictures(request.suites)) return {.steps = {1}, .batch_sizes = {1}};
   if (!request.synthetic || fs::exists(*request.synthetic)) {
     const ModelFolder model =
         ModelFolder::open(request.synthetic ? fs::path(*request.synthetic) : request.model);
@@ -247,9 +139,10 @@ Defaults defaults_for(const BenchRequest& request) {
 }  // namespace
 
 void declare_bench_options(CLI::App& app, BenchOptions& options) {
-  offer_values(*app.add_option("suites", options.suites,
-                               "image, language, load, kernels, fleet (default: all that can)"),
-               suite_names);
+  offer_values(
+      *app.add_option("suites", options.suites,
+                      "image, video, language, load, kernels, fleet (default: all that can)"),
+      bench_suites());
   app.add_option("--model", options.model,
                  "a model's folder (default: the bundled pocket-xl and smollm2)");
   app.add_option("--variant", options.variant, "fp16 picks *.fp16.safetensors");
@@ -269,6 +162,7 @@ void declare_bench_options(CLI::App& app, BenchOptions& options) {
       ->check(CLI::Range(1, 4096));
   app.add_option("--batch-size", options.batch_sizes, "a list: pictures or texts made together");
   app.add_option("--size", options.sizes, "a list of WIDTHxHEIGHT");
+  app.add_option("--frames", options.frames, "a list: frames of suite video's clips");
   app.add_option("--steps", options.steps, "a list: denoising steps");
   app.add_option("--guidance-scale", options.guidance_scale, "at most 1: no guidance")
       ->check(CLI::Range(0.0, 100.0));
@@ -292,6 +186,32 @@ void declare_bench_options(CLI::App& app, BenchOptions& options) {
   app.add_flag("--log-json", options.log_json, "messages as JSON, one object a line");
 }
 
+// Of suite video: what a few minutes of a CPU are enough for; a GPU makes what the models are for.
+void fill_video(BenchRequest& request, const BenchOptions& options) {
+  const bool small = !request.synthetic && options.model.empty();  // the bundled model
+  const bool gpu = request.device.starts_with("cuda");
+  const Size usual = gpu ? Size{480, 832} : Size{256, 256};
+  request.video_sizes =
+      options.sizes.empty() ? std::vector{small ? Size{64, 64} : usual} : request.sizes;
+  request.frames = options.frames.empty() ? std::vector<int64_t>{gpu && !small ? 81 : 17}
+                                          : numbers_of("--frames", options.frames, 10000);
+  request.video_steps = options.steps.empty() ? std::vector<int64_t>{small ? 20
+                                                                     : gpu ? 50
+                                                                           : 2}
+                                              : request.steps;
+  std::erase_if(request.video_sizes, [&](const Size& size) {
+    const bool unfit = size[0] % 16 != 0 || size[1] % 16 != 0;
+    if (unfit && holds(options.suites, "video"))
+      throw UsageError("--size " + size_name(size), "suite video takes multiples of 16",
+                       "give another size");
+    return unfit;
+  });
+  if (!makes_pictures(request.suites)) {
+    request.sizes = request.video_sizes;
+    request.steps = request.video_steps;
+  }
+}
+
 BenchRequest bench_request(const BenchOptions& options) {
   BenchRequest request{.repeats = options.repeats, .warm_up = options.warm_up};
   if (!options.synthetic.empty()) request.synthetic = synthetic_of(options.synthetic);
@@ -304,18 +224,23 @@ BenchRequest bench_request(const BenchOptions& options) {
   request.dtypes = dtypes_of(options.dtypes);
   request.filters = options.filters;
   if (!options.variant.empty()) request.variant = options.variant;
-  const bool language = std::ranges::find(request.suites, "language") != request.suites.end();
+  const bool language = holds(request.suites, "language");
   const bool only_language = language && request.suites.size() == 1;
-  check_language_options(options, request.suites);
+  const bool pictures = makes_pictures(request.suites);
+  check_options(options, request.suites);
   request.quantize = options.quantize;
-  if (!request.synthetic && !only_language)
+  if (!request.synthetic && pictures)
     request.model = fs::absolute(model_of(options)).lexically_normal();
   if (!request.synthetic && language)
     request.language_model = fs::absolute(language_model_of(options)).lexically_normal();
   request.language_name = shown_name(request.synthetic.value_or(request.language_model.string()));
-  request.model_name = only_language
-                           ? request.language_name
-                           : shown_name(request.synthetic.value_or(request.model.string()));
+  if (!request.synthetic && holds(request.suites, "video"))
+    request.video_model = fs::absolute(video_model_of(options)).lexically_normal();
+  request.video_name = shown_name(request.synthetic.value_or(request.video_model.string()));
+  const fs::path& model = pictures   ? request.model
+                          : language ? request.language_model
+                                     : request.video_model;
+  request.model_name = shown_name(request.synthetic.value_or(model.string()));
 
   // The lists first: a slip in one of them is found before a model's folder is looked at.
   if (!options.sizes.empty()) request.sizes = sizes_of(options.sizes);
@@ -327,6 +252,7 @@ BenchRequest bench_request(const BenchOptions& options) {
       request.batch_sizes.empty() ? std::vector<int64_t>{1} : request.batch_sizes;
   request.language_batch_sizes =
       request.batch_sizes.empty() ? std::vector<int64_t>{1, 64} : request.batch_sizes;
+  if (holds(request.suites, "video")) fill_video(request, options);
   const Defaults defaults = defaults_for(request);
   if (request.sizes.empty()) request.sizes = {defaults.size};
   if (request.steps.empty()) request.steps = defaults.steps;
@@ -344,6 +270,8 @@ Json describe(const BenchRequest& request) {
   return {{"suites", request.suites},
           {"model", request.synthetic ? Json() : Json(request.model_name)},
           {"language_model", request.language_model.empty() ? Json() : Json(request.language_name)},
+          {"video_model", request.video_model.empty() ? Json() : Json(request.video_name)},
+          {"frames", request.frames},
           {"quantize", request.quantize},
           {"synthetic", request.synthetic ? Json(request.model_name) : Json()},
           {"device", request.device},

@@ -314,16 +314,19 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options,
                     options.quantize == "none" ? "" : ", quantized to " + options.quantize));
     for (const auto& batch : group.batches) {
       const Item& one = *batch.items.front();
-      print_result(
-          fmt::format("    {} × {}x{}{}, {} steps{}, scheduler {}", batch.items.size(),
-                      shown(one.parameters["width"]), shown(one.parameters["height"]),
-                      length_of(one), shown(one.parameters["steps"]),
-                      image_request(one).cache > 1
-                          ? fmt::format(" (deep features every {} steps)", image_request(one).cache)
-                          : "",
-                      one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
-                          ? shown(one.parameters["scheduler"])
-                          : "of the model"));
+      print_result(fmt::format(
+          "    {} × {}x{}{}, {} steps{}{}, scheduler {}", batch.items.size(),
+          shown(one.parameters["width"]), shown(one.parameters["height"]), length_of(one),
+          shown(one.parameters["steps"]),
+          image_request(one).cache > 1
+              ? fmt::format(" (deep features every {} steps)", image_request(one).cache)
+              : "",
+          one.parameters.value("step_cache", 0.0) > 0
+              ? fmt::format(" (step cache {:g})", one.parameters["step_cache"].get<double>())
+              : "",
+          one.parameters.contains("scheduler") && !one.parameters["scheduler"].is_null()
+              ? shown(one.parameters["scheduler"])
+              : "of the model"));
       for (const auto& device : devices)
         for (const auto& line : memory_lines(planner, one, std::ssize(batch.items), device))
           print_result("      " + line);

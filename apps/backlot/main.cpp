@@ -27,7 +27,7 @@ constexpr Command command_table[] = {
      declare_enhance},
     {"fleet-run", "the same over every device here, and over many machines",
      "backlot fleet-run jobspecs/demo.yaml --devices cpu,cpu", declare_fleet_run},
-    {"bench", "measure this machine: image, language, load, kernels, fleet",
+    {"bench", "measure this machine: image, video, language, load, kernels, fleet",
      "backlot bench                                   # all suites, with the bundled model\n"
      "  backlot bench image --synthetic sdxl-turbo      # full size, without a download\n"
      "  backlot bench image -o before                   # then change something, and\n"

@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <iterator>
 #include <memory>
 
 #include "base/text.h"
 #include "command.h"
+#include "engine/video.h"
 #include "fleet/memory_plan.h"
 #include "language/session.h"
 #include "model_store.h"
@@ -78,7 +80,123 @@ Json to_json(const Need& need) {
           {"measured", need.held.measured}};
 }
 
+// What one process needs for a clip of the size that Wan's 1.3B model is for, with the text encoder
+// in each of the places that it can be in.
+struct ClipNeed {
+  std::string device;
+  Manner manner;
+  NeededMemory held;
+};
+
+constexpr uint64_t small_gpu = 12'000'000'000;
+
+Item clip_item(const ModelSummary& model, const ModelFolder& folder) {
+  const VideoRequest usual;
+  Item item;
+  item.model = model.path;
+  item.model_fingerprint = known_fingerprint(folder, model.variant).value_or("");
+  item.parameters = Json{{"prompt", ""},
+                         {"seed", 0},
+                         {"steps", 1},
+                         {"width", usual.width},
+                         {"height", usual.height},
+                         {"frames", usual.frames},
+                         {"guidance_scale", usual.guidance_scale},
+                         {"variant", model.variant ? Json(*model.variant) : Json()}};
+  return item;
+}
+
+bool makes_clips(const ModelSummary& model) {
+  return model.problems.empty() && model.pipeline_class == "WanPipeline";
+}
+
+// A GPU's figures are told where there is none, too: they are what a card is bought by.
+std::vector<ClipNeed> clip_needs(const ModelSummary& model) {
+  const Item item = clip_item(model, ModelFolder::open(model.path));
+  MemoryPlanner planner{MemoryWish{}};
+  auto devices = list_devices();
+  if (std::ranges::none_of(devices, [](const Device& device) { return device.name != "cpu"; }))
+    devices.emplace_back().name = "cuda:0";
+  std::vector<ClipNeed> all;
+  for (const auto& device : devices)
+    for (const char* dtype : {"float32", "bfloat16", "float16"})
+      for (const auto place :
+           {TextEncoderPlace::held, TextEncoderPlace::while_encoding, TextEncoderPlace::host}) {
+        if (place == TextEncoderPlace::host && device.name == "cpu") continue;
+        const Manner manner{.dtype = dtype,
+                            .text_encoders_out = place != TextEncoderPlace::held,
+                            .text_encoder_on_host = place == TextEncoderPlace::host};
+        all.push_back({device.name, manner,
+                       planner.need(item, device_memory(devices, device.name), manner, 1)});
+      }
+  return all;
+}
+
+std::string_view place_name(const Manner& manner) {
+  return manner.text_encoder_on_host ? "on the host"
+         : manner.text_encoders_out  ? "while encoding"
+                                     : "held";
+}
+
+// Whether it fits a small card, and how.
+BatchPlan small_gpu_plan(const ModelSummary& model) {
+  DeviceMemory card;
+  card.name = "cuda:0";
+  card.total = card.free = small_gpu;
+  card.fast_bfloat16 = true;
+  return MemoryPlanner{MemoryWish{}}.plan(clip_item(model, ModelFolder::open(model.path)), 1, card);
+}
+
+Json clip_needs_json(const ModelSummary& model) {
+  const VideoRequest usual;
+  Json out = Json::array();
+  for (const auto& [device, manner, held] : clip_needs(model))
+    out.push_back({{"device", device},
+                   {"dtype", manner.dtype},
+                   {"text_encoder", place_name(manner)},
+                   {"width", usual.width},
+                   {"height", usual.height},
+                   {"frames", usual.frames},
+                   {"peak", held.peak()},
+                   {"process", held.fixed},
+                   {"networks", held.networks},
+                   {"text_encoders", held.text_encoders},
+                   {"clip", held.working},
+                   {"measured", held.measured}});
+  return out;
+}
+
+void print_clip_needs(const ModelSummary& model) {
+  const VideoRequest usual;
+  print_result(
+      fmt::format("  memory for a clip of {}x{} and {} frames, with the text encoder in "
+                  "memory all the time, only while encoding, or on a GPU's host:",
+                  usual.width, usual.height, usual.frames));
+  std::string line;
+  for (const auto& [device, manner, held] : clip_needs(model)) {
+    if (!manner.text_encoders_out) {
+      if (!line.empty()) print_result(line);
+      line = fmt::format("  {:<6} in {:<8} ({:>9} networks, {:>9} the clip):", device, manner.dtype,
+                         human_bytes(held.networks), human_bytes(held.working));
+    }
+    line += fmt::format(" {} {}{}", place_name(manner), human_bytes(held.peak()),
+                        held.measured ? " (measured)" : "");
+  }
+  print_result(line);
+  const BatchPlan plan = small_gpu_plan(model);
+  Manner planned;
+  planned.text_encoders_out = plan.text_encoders_out;
+  planned.text_encoder_on_host = plan.text_encoder_on_host;
+  const std::string peak = human_bytes(plan.need.peak());
+  print_result(fmt::format(
+      "  a GPU of {}: {}", human_bytes(small_gpu),
+      plan.fits ? fmt::format("{} in {}, text encoder {}{}", peak, plan.dtype, place_name(planned),
+                              plan.vae_tiling ? ", decoded in tiles" : "")
+                : fmt::format("too small, {} at the least", peak)));
+}
+
 void print_needs(const ModelSummary& model) {
+  if (makes_clips(model)) return print_clip_needs(model);
   for (const auto& need : needs(model))
     print_result(fmt::format(
         "  {} in {:<8} at {}x{}: {:>9} (networks {}, text encoders {}, process {}, a picture {}), "
@@ -183,6 +301,7 @@ ExitCode show(const ModelsOptions& options) {
     Json json = to_json(model);
     json["need"] = Json::array();
     for (const auto& need : needs(model)) json["need"].push_back(to_json(need));
+    if (makes_clips(model)) json["need"] = clip_needs_json(model);
     print_result(json.dump(2));
   } else if (options.action == "show" || !model.problems.empty()) {
     print_summary(model);

@@ -25,6 +25,11 @@ struct BenchRequest {
   // Of suite language, where it is not `synthetic`.
   fs::path language_model;
   std::string language_name;
+  // Of suite video, where it is not `synthetic`.
+  fs::path video_model;
+  std::string video_name;
+  std::vector<Size> video_sizes;  // height, width
+  std::vector<int64_t> frames, video_steps;
   std::string quantize = "auto";              // as weight_packing_named() knows it
   std::vector<int64_t> language_batch_sizes;  // texts that are written together
   std::string device;                         // cpu, cuda:N
@@ -96,5 +101,6 @@ void run_load_suite(Bench& bench);
 void run_kernel_suite(Bench& bench);
 void run_fleet_suite(Bench& bench);
 void run_language_suite(Bench& bench);
+void run_video_suite(Bench& bench);
 
 }  // namespace backlot

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "bench/bench.h"
+#include "bench/stage_progress.h"
 
 namespace backlot {
 namespace {
@@ -20,38 +21,6 @@ constexpr std::array prompts = {"a red apple on a blue background",
                                 "a yellow car",
                                 "an open book",
                                 "a house on a pink background"};
-
-// Keeps what a pipeline says of its stages and steps: as spans, and the steps' times.
-class ImageProgress : public Progress {
- public:
-  ImageProgress(TraceRecorder& recorder, const StopSignal& stop) : tracer_(recorder), stop_(stop) {}
-
-  void stage(std::string_view name) override {
-    tracer_.stage(name);
-    denoising_ = name == "denoise";
-    watch_ = Stopwatch();
-  }
-  void step(int64_t done, int64_t total) override {
-    tracer_.step(done, total);
-    const double seconds = watch_.lap();
-    if (denoising_ && done > 0) steps_.push_back(seconds);
-  }
-  bool stop_requested() const override { return stop_.requested(); }
-
-  void begin(std::vector<std::string> items) {
-    steps_.clear();
-    tracer_.begin_items(std::move(items));
-  }
-  void end() { tracer_.end(); }
-  double median_step() const { return median(steps_); }
-
- private:
-  StageTracer tracer_;
-  const StopSignal& stop_;
-  bool denoising_ = false;
-  Stopwatch watch_;
-  std::vector<double> steps_;
-};
 
 struct ImageCase {
   std::string name;
@@ -94,7 +63,7 @@ std::vector<ImageRequest> requests_for(const ImageCase& each, double guidance_sc
 }
 
 void measure_repeats(Bench& bench, ImagePipeline& pipeline, const ImageCase& each,
-                     ImageProgress& progress, BenchCase& out) {
+                     StageProgress& progress, BenchCase& out) {
   const auto batch = static_cast<double>(each.batch);
   std::vector<double> encode, denoise, decode, step;
   const int warm_up = bench.request().warm_up;
@@ -136,7 +105,7 @@ void measure(Bench& bench, ImagePipeline& pipeline, const ImageCase& each, bool 
                                {"steps", each.steps},
                                {"guidance_scale", request.guidance_scale},
                                {"batch", each.batch}}};
-  ImageProgress progress(bench.recorder(), bench.stop());
+  StageProgress progress(bench.recorder(), bench.stop());
   try {
     measure_repeats(bench, pipeline, each, progress, out);
   } catch (const ItemError& error) {  // out of memory is one
@@ -164,7 +133,7 @@ void run_image_suite(Bench& bench) {
   for (const auto& dtype : request.dtypes) {
     const auto cases = image_cases(request, dtype);
     if (cases.empty()) continue;
-    ImageProgress loading(bench.recorder(), bench.stop());
+    StageProgress loading(bench.recorder(), bench.stop());
     const auto pipeline = bench.engine().load_image_pipeline({.model = request.model,
                                                               .variant = request.variant,
                                                               .precision = bench_precision(dtype),

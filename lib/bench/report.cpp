@@ -88,7 +88,7 @@ std::string bench_html(const BenchResults& results, const std::optional<Comparis
   for (const auto& note : results.notes)
     content += "<p class=\"notice\">" + escape_html(note) + "</p>\n";
   content += comparison_section(comparison);
-  for (const auto* suite : {"image", "language", "load", "fleet"})
+  for (const auto* suite : {"image", "video", "language", "load", "fleet"})
     for (const auto& table : suite_tables(results, suite)) content += html_table(table);
   content += timeline_section(results) + roofline_section(results);
   for (const auto& table : suite_tables(results, "kernels")) content += html_table(table);

@@ -61,6 +61,29 @@ Table image_table(const std::vector<const BenchCase*>& cases) {
   return table;
 }
 
+Table video_table(const std::vector<const BenchCase*>& cases) {
+  Table table{.title = "video: pipelines in this process",
+              .head = {"case", "dtype", "a clip", "least–most", "frames/s", "text_encode",
+                       "denoise", "decode", "a step", "peak memory"},
+              .words = 2};
+  for (const auto* each : cases) {
+    if (!each->error.empty()) {
+      table.rows.push_back(failed_row(short_name(*each), *each, table.head.size()));
+      continue;
+    }
+    const Summary summary = each->summary();
+    const double peak = each->figure("peak_bytes");
+    table.rows.push_back(
+        {short_name(*each), each->parameters.value("dtype", ""), human_seconds(summary.median),
+         spread(summary), three_digits(each->figure("frames_per_second")),
+         seconds_cell(each->stage_median("text_encode")),
+         seconds_cell(each->stage_median("denoise")), seconds_cell(each->stage_median("decode")),
+         seconds_cell(each->stage_median("step")),
+         peak > 0 ? human_bytes(static_cast<uint64_t>(peak)) : "–"});
+  }
+  return table;
+}
+
 Table language_table(const std::vector<const BenchCase*>& cases) {
   Table table{.title = "language: a model's passes in this process",
               .head = {"case", "dtype", "a token", "least–most", "tokens/s", "weights", "GB/s"},
@@ -231,6 +254,7 @@ std::vector<Table> suite_tables(const BenchResults& results, const std::string& 
     if (each.suite == suite) cases.push_back(&each);
   if (cases.empty()) return {};
   if (suite == "image") return {image_table(cases)};
+  if (suite == "video") return {video_table(cases)};
   if (suite == "language") return {language_table(cases)};
   if (suite == "load") return {load_table(cases)};
   if (suite == "fleet") return {fleet_table(cases)};

@@ -4,20 +4,32 @@
 #include <array>
 #include <filesystem>
 
+#include "engine/video.h"
+
 namespace backlot {
 namespace {
 
+enum class Makes { images, clips, neither };
+
 struct Architecture {
   std::string_view name;
-  bool makes_images;
+  Makes makes;
 };
 
 constexpr std::array architectures = {
-    Architecture{"sdxl", true},         Architecture{"sdxl-turbo", true},
-    Architecture{"wan-1.3b", false},    Architecture{"wan-14b", false},
-    Architecture{"qwen2.5-7b", false},  Architecture{"qwen3-vl-4b", false},
-    Architecture{"qwen3-vl-8b", false},
+    Architecture{"sdxl", Makes::images},         Architecture{"sdxl-turbo", Makes::images},
+    Architecture{"wan-1.3b", Makes::clips},      Architecture{"wan-14b", Makes::clips},
+    Architecture{"qwen2.5-7b", Makes::neither},  Architecture{"qwen3-vl-4b", Makes::neither},
+    Architecture{"qwen3-vl-8b", Makes::neither},
 };
+
+// An architecture that makes these, or a pipeline's folder.
+bool has_pipeline(std::string_view name, Makes makes) {
+  const auto* found = std::ranges::find(architectures, name, &Architecture::name);
+  if (found != architectures.end()) return found->makes == makes;
+  std::error_code unreadable;
+  return std::filesystem::exists(std::filesystem::path(name) / "model_index.json", unreadable);
+}
 
 }  // namespace
 
@@ -27,11 +39,8 @@ std::vector<std::string> synthetic_architectures() {
   return names;
 }
 
-bool synthetic_pipeline(std::string_view name) {
-  const auto* found = std::ranges::find(architectures, name, &Architecture::name);
-  if (found != architectures.end()) return found->makes_images;
-  std::error_code unreadable;
-  return std::filesystem::exists(std::filesystem::path(name) / "model_index.json", unreadable);
-}
+bool synthetic_pipeline(std::string_view name) { return has_pipeline(name, Makes::images); }
+
+bool synthetic_video_pipeline(std::string_view name) { return has_pipeline(name, Makes::clips); }
 
 }  // namespace backlot

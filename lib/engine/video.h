@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -23,11 +24,18 @@ enum class TextEncoderPlace {
   host,            // in the host's memory, only while encoding: for GPUs too small for it
 };
 
+// Whether load_video_pipeline() can run it with random weights: a video architecture of
+// synthetic_architectures(), or a pipeline's folder, of which it is not known here what it makes.
+bool synthetic_video_pipeline(std::string_view name);
+
 struct VideoPipelineOptions {
   std::filesystem::path model;         // a diffusers folder of a WanPipeline
   std::optional<std::string> variant;  // "fp16" picks *.fp16.safetensors
   Precision precision = Precision::automatic;
   TextEncoderPlace text_encoder = TextEncoderPlace::held;
+  // As PipelineOptions::synthetic, for what synthetic_video_pipeline() knows. There is no text
+  // encoder then: what a prompt's text would amount to is random too.
+  std::optional<std::string> synthetic = {};
 };
 
 // One clip to make, everything resolved. Names and meanings are diffusers' (WanPipeline.__call__).
@@ -46,6 +54,9 @@ struct VideoRequest {
   int64_t max_sequence_length = 512;  // tokens of the prompts
   Json scheduler;                     // as ImageRequest::scheduler
   bool vae_tiling = false;            // decode in overlapping tiles: less memory, other rounding
+  // Reuses most of the transformer's work of an earlier step where its first block's differs from
+  // that step's by less than this part; 0: never. Not in the first and the last step.
+  double step_cache = 0;
 };
 
 // What a clip's making can go on from: the latents, the scheduler's memory and the random numbers'
@@ -66,6 +77,9 @@ using FrameTaker = std::function<void(Picture frame)>;
 struct VideoResult {
   int64_t frames = 0, width = 0, height = 0;  // as made
   int64_t resumed_from = 0;                   // steps that a checkpoint saved
+  // Calls of the transformer that the whole clip takes, two a step with guidance, and how many of
+  // them step_cache made short.
+  int64_t evaluations = 0, skipped_evaluations = 0;
   StageSeconds seconds;                       // decode holds the taker's, too
   std::vector<std::string> warnings;
 };

@@ -23,7 +23,7 @@ std::string pipeline_key(const Item& item) {
 
 std::string batch_key(const Item& item) {
   Json key = pick(item.parameters,
-                  {"width", "height", "frames", "steps", "scheduler", "vae_tiling", "cache"});
+                  {"width", "height", "frames", "steps", "scheduler", "vae_tiling", "cache", "step_cache"});
   key["guidance"] = item.parameters.value("guidance_scale", 0.0) > 1;
   return pipeline_key(item) + canonical_json(key);
 }

@@ -160,6 +160,10 @@ void ClipMaker::render(const Item& item, const Steps& steps, Attempt& attempt) {
     progress.warning(fmt::format("{}: {}", item.output, warning));
   attempt.warnings = result.warnings;
   attempt.warnings.insert(attempt.warnings.end(), steps.taken.begin(), steps.taken.end());
+  if (request.step_cache > 0)
+    attempt.warnings.push_back(
+        fmt::format("step cache: {} of {} evaluations of the transformer reused an earlier one's",
+                    result.skipped_evaluations, result.evaluations));
   if (!clip) return picture_(item, std::move(last), attempt, steps.tiled);
 
   progress.writing(item);

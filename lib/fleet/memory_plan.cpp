@@ -155,6 +155,7 @@ MemoryKey MemoryPlanner::key(const Item& item, const DeviceMemory& device,
   key.tiled = manner.tiled;
   if (by_video_model(item)) key.frames = item.parameters["frames"];
   key.text_encoder_on_host = manner.text_encoder_on_host;
+  key.step_cache = item.parameters.value("step_cache", 0.0) > 0;
   return key;
 }
 
@@ -175,7 +176,8 @@ NeededMemory MemoryPlanner::estimate(const Item& item, const DeviceMemory& devic
                     .frames = item.parameters.value("frames", int64_t{1}),
                     .text_tokens = item.parameters.value("max_sequence_length", int64_t{512}),
                     .guidance = request.guidance_scale > 1,
-                    .tiled = manner.tiled});
+                    .tiled = manner.tiled,
+                    .step_cache = item.parameters.value("step_cache", 0.0) > 0});
     return need;
   }
   need.working = working_bytes(sizes(item), as,

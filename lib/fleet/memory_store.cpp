@@ -52,6 +52,7 @@ Json to_json(const MemoryKey& key, const MeasuredMemory& memory) {
   if (key.frames > 0) {
     out["frames"] = key.frames;
     out["text_encoder_on_host"] = key.text_encoder_on_host;
+    out["step_cache"] = key.step_cache;
   }
   if (memory.limit) {
     out["limit"] = *memory.limit;
@@ -73,6 +74,7 @@ std::pair<MemoryKey, MeasuredMemory> entry_from(const Json& json) {
   json.at("tiled").get_to(key.tiled);
   key.frames = json.value("frames", int64_t{0});
   key.text_encoder_on_host = json.value("text_encoder_on_host", false);
+  key.step_cache = json.value("step_cache", false);
   MeasuredMemory memory;
   json.at("before").get_to(memory.before);
   json.at("loaded").get_to(memory.loaded);

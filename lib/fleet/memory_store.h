@@ -24,6 +24,7 @@ struct MemoryKey {
   bool tiled = false;
   int64_t frames = 0;                 // of a clip; 0: pictures
   bool text_encoder_on_host = false;  // of a clip: a GPU that never holds it
+  bool step_cache = false;            // of a clip
 
   auto operator<=>(const MemoryKey&) const = default;
 };

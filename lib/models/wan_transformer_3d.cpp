@@ -139,6 +139,25 @@ Tensor unpatchify(const Tensor& tokens, const std::array<int64_t, 3>& grid,
       .flatten(2, 3);
 }
 
+// mean |a - b| / mean |b|
+double relative_difference(const Tensor& a, const Tensor& b) {
+  const auto mean = [](const Tensor& x) { return x.abs().mean(at::kFloat).item<double>(); };
+  const double size = mean(b);
+  return size == 0 ? 0 : mean(a - b) / size;
+}
+
+// Whether what the cache has of the other blocks serves an evaluation whose first block changed the
+// tokens by `first`; if not, that is what the next ones are held against.
+bool reuses(WanStepCache& cache, const Tensor& first) {
+  cache.reused = !cache.must_run && cache.rest.defined() && cache.first.sizes() == first.sizes() &&
+                 relative_difference(first, cache.first) < cache.threshold;
+  if (!cache.reused) {
+    cache.first = first;
+    cache.rest.reset();  // its memory serves the blocks
+  }
+  return cache.reused;
+}
+
 LinearParameters patch_embedding(const Weights& w, const WanTransformer3DConfig& config) {
   const auto& patch = config.patch_size;
   const auto weight =
@@ -199,7 +218,8 @@ WanConditioning WanTransformer3DModel::condition(const Tensor& prompt_embeds) co
 }
 
 Tensor WanTransformer3DModel::operator()(const Tensor& latents, const Tensor& timestep,
-                                         const WanConditioning& conditioning) const {
+                                         const WanConditioning& conditioning,
+                                         WanStepCache* cache) const {
   const auto& l = *layers_;
   const auto grid = grid_of(latents, config_);
   const auto rotation = l.rotations(config_.attention_head_dim, grid, l.device);
@@ -211,12 +231,28 @@ Tensor WanTransformer3DModel::operator()(const Tensor& latents, const Tensor& ti
       l.time_proj(at::silu(temb)).to(at::kFloat).unflatten(1, at::IntArrayRef({6, -1}));
 
   auto x = l.patch_embedding(patchify(latents.to(l.dtype), grid, config_.patch_size));
-  std::optional<GatedResidual> residual;
-  for (size_t i = 0; i < l.blocks.size(); ++i) {
+  const auto before = cache ? x.clone() : Tensor();
+  std::optional<GatedResidual> residual =
+      l.blocks[0](x, std::nullopt, time, conditioning.text[0], *rotation);
+  Tensor after_first;
+  size_t done = 1;
+  if (cache) {
+    add_gated(x, *residual);
+    residual.reset();
+    if (reuses(*cache, x - before)) {
+      x.add_(cache->rest);
+      done = l.blocks.size();
+    } else {
+      after_first = x.clone();
+    }
+  }
+  for (size_t i = done; i < l.blocks.size(); ++i) {
     residual = l.blocks[i](x, residual, time, conditioning.text[i], *rotation);
   }
   const auto ends = (l.scale_shift_table + temb.to(at::kFloat).unsqueeze(1)).unbind(1);
-  const auto normed = modulated_norm(x, 1 + ends[1], ends[0], config_.eps, &*residual);
+  const auto normed =
+      modulated_norm(x, 1 + ends[1], ends[0], config_.eps, residual ? &*residual : nullptr);
+  if (after_first.defined()) cache->rest = after_first.neg_().add_(x);
   return unpatchify(l.proj_out(normed), grid, config_.patch_size);
 }
 

@@ -38,6 +38,17 @@ struct WanConditioning {
   std::vector<KeyValue> text;  // a pair of [B, T, D] for each block's cross-attention
 };
 
+// Between steps the first block's change of the tokens tells how much the others' would differ:
+// while it stays near that of the last whole evaluation, theirs is reused. One for each clip and
+// text. Reference: FirstBlockCache of diffusers 0.42.1; compared are means of absolute values, in
+// float32.
+struct WanStepCache {
+  double threshold = 0;   // of the change's difference to the last one's, relative to that
+  bool must_run = false;  // the next evaluation reuses nothing
+  bool reused = false;    // the last evaluation did
+  Tensor first, rest;     // changes of the last whole evaluation: [B, L, D] in the network's dtype
+};
+
 class WanTransformer3DModel {
  public:
   WanTransformer3DModel(const Weights& w, const WanTransformer3DConfig& config);
@@ -51,7 +62,7 @@ class WanTransformer3DModel {
   // halves into one batch or call twice; the values differ by rounding.
   // Throws ItemError if a side has more patches than rope_max_seq_len.
   Tensor operator()(const Tensor& latents, const Tensor& timestep,
-                    const WanConditioning& conditioning) const;
+                    const WanConditioning& conditioning, WanStepCache* cache = nullptr) const;
 
   at::ScalarType dtype() const;
   const WanTransformer3DConfig& config() const { return config_; }

@@ -11,4 +11,7 @@ namespace backlot {
 // UsageError: another architecture, or neither; LoadError.
 ModelFolder synthetic_model(const std::string& name);
 
+// The same for an architecture that makes clips.
+ModelFolder synthetic_video_model(const std::string& name);
+
 }  // namespace backlot

@@ -96,6 +96,8 @@ VideoRequest WanPipeline::checked(const VideoRequest& request,
            "give 1 or more; 512 is usual");
   if (request.guidance_scale_2 && !parts_.transformer_2)
     refuse("guidance_scale_2 is for models of two transformers", "leave it out");
+  if (!(request.step_cache >= 0))
+    refuse(fmt::format("step_cache is {:g}", request.step_cache), "give 0 or more; 0 is off");
   VideoRequest out = request;
   const int64_t chunk = vae.scale_factor_temporal();
   if (request.frames % chunk != 1) {
@@ -106,9 +108,8 @@ VideoRequest WanPipeline::checked(const VideoRequest& request,
   return out;
 }
 
-WanPipeline::Texts WanPipeline::encode(const VideoRequest& request,
-                                       std::vector<std::string>& warnings) {
-  Texts texts;
+WanTexts WanPipeline::encode(const VideoRequest& request, std::vector<std::string>& warnings) {
+  WanTexts texts;
   const int64_t length = request.max_sequence_length;
   texts.positive = parts_.text.encode(request.prompt, length, warnings);
   if (guided(request))
@@ -130,7 +131,7 @@ VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameTaker& t
     stop_if_asked(progress);
     const DeviceMark begun(parts_.device);
     progress.stage("text_encode");
-    const Texts texts = encode(request, result.warnings);
+    const WanTexts texts = encode(request, result.warnings);
     const DeviceMark encoded(parts_.device);
     progress.stage("denoise");
     const auto latents = denoise(request, texts, checkpoints, progress, result);
@@ -148,45 +149,18 @@ VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameTaker& t
   return result;
 }
 
-// One transformer at work on one clip, and what the prompts amount to in it.
-class WanPipeline::Denoiser {
- public:
-  Denoiser(const WanTransformer3DModel& transformer, const Texts& texts, double scale)
-      : transformer_(transformer),
-        positive_(transformer.condition(texts.positive.to(transformer.dtype()))),
-        scale_(scale) {
-    if (texts.negative.defined())
-      negative_ = transformer.condition(texts.negative.to(transformer.dtype()));
-  }
-
-  // latents: [1, Z, f, h, w] float32, timestep: [1] -> the guided prediction, float32. Two calls,
-  // as in the reference: one for both would need twice the memory and, at a clip's size, as long.
-  at::Tensor operator()(const at::Tensor& latents, const at::Tensor& timestep) const {
-    const auto input = latents.to(transformer_.dtype());
-    const auto wanted = transformer_(input, timestep, positive_).to(at::kFloat);
-    if (!negative_) return wanted;
-    const auto unwanted = transformer_(input, timestep, *negative_).to(at::kFloat);
-    return unwanted + (wanted - unwanted) * scale_;
-  }
-
- private:
-  const WanTransformer3DModel& transformer_;
-  WanConditioning positive_;
-  std::optional<WanConditioning> negative_;
-  double scale_;
-};
-
 // What a checkpoint belongs to, besides the model, which its keeper answers for.
 Json WanPipeline::about(const VideoRequest& request) const {
-  const Json parts = {{"prompt", request.prompt},
-                      {"negative_prompt", request.negative_prompt},
-                      {"seed", request.seed},
-                      {"steps", request.steps},
-                      {"guidance_scale", request.guidance_scale},
-                      {"guidance_scale_2", request.guidance_scale_2.value_or(-1)},
-                      {"size", {request.width, request.height, request.frames}},
-                      {"max_sequence_length", request.max_sequence_length},
-                      {"scheduler", request.scheduler}};
+  Json parts = {{"prompt", request.prompt},
+                {"negative_prompt", request.negative_prompt},
+                {"seed", request.seed},
+                {"steps", request.steps},
+                {"guidance_scale", request.guidance_scale},
+                {"guidance_scale_2", request.guidance_scale_2.value_or(-1)},
+                {"size", {request.width, request.height, request.frames}},
+                {"max_sequence_length", request.max_sequence_length},
+                {"scheduler", request.scheduler}};
+  if (request.step_cache > 0) parts["step_cache"] = request.step_cache;
   return {{"version", 1},
           {"request", sha256_hex(parts.dump(-1, ' ', false, Json::error_handler_t::replace))},
           {"device", parts_.device.is_cpu() ? "cpu" : "gpu"},
@@ -194,7 +168,7 @@ Json WanPipeline::about(const VideoRequest& request) const {
 }
 
 // -> [1, Z, f, h, w] float32
-at::Tensor WanPipeline::denoise(const VideoRequest& request, const Texts& texts,
+at::Tensor WanPipeline::denoise(const VideoRequest& request, const WanTexts& texts,
                                 const VideoCheckpoints& checkpoints, Progress& progress,
                                 VideoResult& result) {
   const auto config = resolve_scheduler_config(request.scheduler, parts_.scheduler_config);
@@ -215,22 +189,36 @@ at::Tensor WanPipeline::denoise(const VideoRequest& request, const Texts& texts,
       parts_.device);
   auto latents = noise.draw();
   int64_t begin = 0;
+  std::vector<at::Tensor> recalled;  // of the step cache
   if (!checkpoints.resume_from.empty()) {
     if (auto state =
             unpack_checkpoint(checkpoints.resume_from, about(request), *scheduler, parts_.device)) {
       begin = result.resumed_from = state->done;
       latents = state->latents.to(parts_.device);
       noise.set_state(0, state->noise);
+      if (!state->more.empty()) {
+        result.skipped_evaluations = state->more.back().item<int64_t>();
+        state->more.pop_back();
+        recalled = std::move(state->more);
+      }
     } else {
       result.warnings.push_back("what an earlier try left does not fit; begun anew");
     }
   }
+  result.evaluations = calls * (guided(request) ? 2 : 1);
+  const auto is_low = [&](int64_t call) { return timesteps[call].item<double>() < boundary; };
+  std::optional<WanDenoiser> denoiser;
+  bool second = false;
   const auto keep = [&](int64_t done) {
-    checkpoints.keep(pack_checkpoint(about(request), done, latents, noise.state(0), *scheduler));
+    std::vector<at::Tensor> more;
+    if (request.step_cache > 0) {
+      more = denoiser->memory();
+      more.push_back(at::scalar_tensor(result.skipped_evaluations, at::kLong));
+    }
+    checkpoints.keep(
+        pack_checkpoint(about(request), done, latents, noise.state(0), *scheduler, more));
   };
 
-  std::unique_ptr<Denoiser> denoiser;
-  bool second = false;
   Pace pace(parts_.device);
   constexpr std::array<size_t, 1> items = {0};
   progress.denoising(items);
@@ -240,16 +228,22 @@ at::Tensor WanPipeline::denoise(const VideoRequest& request, const Texts& texts,
       if (checkpoints.keep && call > kept) keep(call);
       throw Interrupted();
     }
-    const bool low = timesteps[call].item<double>() < boundary;
+    const bool low = is_low(call);
     if (!denoiser || low != second) {
-      denoiser.reset();
-      second = low;
-      denoiser = std::make_unique<Denoiser>(
+      denoiser.emplace(
           low ? *parts_.transformer_2 : parts_.transformer, texts,
-          low ? request.guidance_scale_2.value_or(request.guidance_scale) : request.guidance_scale);
+          low ? request.guidance_scale_2.value_or(request.guidance_scale) : request.guidance_scale,
+          request.step_cache);
+      second = low;
+      // What another transformer remembered is of no use to this one.
+      if (!recalled.empty() && is_low(begin - 1) == low) denoiser->recall(recalled);
+      recalled.clear();
     }
     const auto timestep = upload(timesteps.slice(0, call, call + 1), parts_.device);
-    const auto output = (*denoiser)(scheduler->scale_model_input(latents, call), timestep);
+    const int64_t skipped = denoiser->skipped();
+    const auto output = (*denoiser)(scheduler->scale_model_input(latents, call), timestep,
+                                    call == 0 || call + 1 == calls);
+    result.skipped_evaluations += denoiser->skipped() - skipped;
     if (progress.wants_previews(call + 1, calls))
       show_preview(estimate_original(config, *scheduler, output, latents, call), progress);
     latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });

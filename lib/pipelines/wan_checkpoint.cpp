@@ -71,6 +71,8 @@ class Unpacker : public SchedulerMemory {
   }
   void number(int64_t& number) override { number = next().at("number").get<int64_t>(); }
 
+  bool at_end() const { return at_ == list_.size(); }
+
   at::Tensor take() {
     const Json& facts = next();
     if (facts.is_null()) return {};
@@ -103,11 +105,13 @@ class Unpacker : public SchedulerMemory {
 }  // namespace
 
 std::string pack_checkpoint(const Json& about, int64_t done, const at::Tensor& latents,
-                            const at::Tensor& noise, Scheduler& scheduler) {
+                            const at::Tensor& noise, Scheduler& scheduler,
+                            const std::vector<at::Tensor>& more) {
   Packer packer;
   packer.add(latents);
   packer.add(noise);
   scheduler.show_memory(packer);
+  for (const auto& tensor : more) packer.add(tensor);
   return packer.bytes(about, done);
 }
 
@@ -127,6 +131,7 @@ std::optional<Unpacked> unpack_checkpoint(std::string_view bytes, const Json& ab
   state.latents = unpacker.take();
   state.noise = unpacker.take();
   scheduler.show_memory(unpacker);
+  while (!unpacker.at_end()) state.more.push_back(unpacker.take());
   return state;
 }
 

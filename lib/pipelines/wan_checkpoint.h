@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "schedulers/scheduler.h"
@@ -15,13 +16,16 @@ namespace backlot {
 
 // `about` says what the state belongs to; only where that is equal it is good for anything.
 // `done`: calls of the denoiser. `noise`: the state of the generator.
+// `more`: what else the steps to come depend on.
 std::string pack_checkpoint(const Json& about, int64_t done, const at::Tensor& latents,
-                            const at::Tensor& noise, Scheduler& scheduler);
+                            const at::Tensor& noise, Scheduler& scheduler,
+                            const std::vector<at::Tensor>& more = {});
 
 struct Unpacked {
   int64_t done = 0;
   at::Tensor latents;  // on the CPU
   at::Tensor noise;
+  std::vector<at::Tensor> more;  // on the CPU
 };
 
 // Puts the scheduler, whose timesteps are laid out, where it was; its tensors go to `device`.

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "pipelines/precision.h"
+#include "pipelines/synthetic.h"
 #include "pipelines/tensor_errors.h"
 #include "pipelines/wan.h"
 #include "pipelines/wan_pipeline.h"
@@ -22,14 +23,16 @@ class WanLoader {
   WanLoader(const VideoPipelineOptions& options, at::Device device)
       : options_(options),
         device_(device),
-        folder_(ModelFolder::open(options.model)),
+        model_(options.synthetic ? *options.synthetic : options.model.string()),
+        folder_(options.synthetic ? synthetic_video_model(*options.synthetic)
+                                  : ModelFolder::open(options.model)),
         dtype_(choose_dtype(options.precision, device)) {
     if (folder_.pipeline_class() != "WanPipeline")
-      throw LoadError(options.model.string(),
+      throw LoadError(model_,
                       fmt::format("holds a {}, not a WanPipeline", folder_.pipeline_class()),
                       "give the folder of a Wan text-to-video model");
     if (folder_.index().value("expand_timesteps", Json()) == Json(true))
-      throw LoadError(options.model.string(),
+      throw LoadError(model_,
                       "expands timesteps, as Wan 2.2's 5B model does, which is not available",
                       "take Wan 2.1, or a 14B model of Wan 2.2");
   }
@@ -39,13 +42,10 @@ class WanLoader {
     const ReadAhead ahead(files());
     const auto text_config =
         read_umt5_config(folder_.config("text_encoder"), config_path("text_encoder"));
-    auto tokenizer = UnigramTokenizer::load(folder_.tokenizer_folder("tokenizer"));
     const auto config = transformer_config("transformer");
     const auto vae_config =
         read_autoencoder_kl_wan_config(folder_.config("vae"), config_path("vae"));
     insist_on_fit("transformer", config, vae_config, text_config);
-    agree("text_encoder", "vocab_size", tokenizer.vocabulary_size() <= text_config.vocab_size,
-          text_config.vocab_size, tokenizer.vocabulary_size());
     const auto boundary = boundary_ratio();
     std::optional<WanTransformer3DModel> second;
     if (boundary) {
@@ -53,9 +53,9 @@ class WanLoader {
       insist_on_fit("transformer_2", second_config, vae_config, text_config);
       second.emplace(network<WanTransformer3DModel>("transformer_2", second_config, dtype_));
     }
-    return {.where = options_.model.string(),
+    return {.where = model_,
             .device = device_,
-            .text = text_encoder(std::move(tokenizer), text_config),
+            .text = text_encoder(text_config),
             .transformer = network<WanTransformer3DModel>("transformer", config, dtype_),
             .transformer_2 = std::move(second),
             .boundary_ratio = boundary.value_or(0),
@@ -70,6 +70,7 @@ class WanLoader {
   // In the order in which load() comes to them.
   std::vector<std::filesystem::path> files() const {
     std::vector<std::filesystem::path> files;
+    if (options_.synthetic) return files;
     const auto add = [&](const char* component) {
       if (!folder_.has(component)) return;
       const Checkpoint checkpoint = folder_.checkpoint(component, options_.variant);
@@ -83,7 +84,7 @@ class WanLoader {
   }
 
   std::string config_path(const char* component) const {
-    return (options_.model / component / "config.json").string();
+    return (std::filesystem::path(model_) / component / "config.json").string();
   }
 
   WanTransformer3DConfig transformer_config(const char* component) const {
@@ -106,13 +107,19 @@ class WanLoader {
 
   template <class Network, class Config>
   Network network(const char* component, const Config& config, at::ScalarType dtype) const {
+    if (options_.synthetic)
+      return backlot::load<Network>(RandomWeights(component), config, dtype, device_);
     return backlot::load<Network>(folder_.checkpoint(component, options_.variant), config, dtype,
                                   device_);
   }
 
-  WanTextEncoder text_encoder(UnigramTokenizer tokenizer, const UMT5Config& config) const {
+  WanTextEncoder text_encoder(const UMT5Config& config) const {
     // UMT5 leaves half precision's range.
     const auto dtype = dtype_ == at::kHalf ? at::kBFloat16 : dtype_;
+    if (options_.synthetic) return WanTextEncoder::random(config.d_model, dtype, device_);
+    auto tokenizer = UnigramTokenizer::load(folder_.tokenizer_folder("tokenizer"));
+    agree("text_encoder", "vocab_size", tokenizer.vocabulary_size() <= config.vocab_size,
+          config.vocab_size, tokenizer.vocabulary_size());
     if (options_.text_encoder != TextEncoderPlace::held)
       // What does not agree is to be known now, not at the first prompt. Takes no memory.
       backlot::load<UMT5Encoder>(folder_.checkpoint("text_encoder", options_.variant), config,
@@ -146,6 +153,7 @@ class WanLoader {
 
   const VideoPipelineOptions& options_;
   at::Device device_;
+  std::string model_;  // for messages
   ModelFolder folder_;
   at::ScalarType dtype_;
 };
@@ -157,7 +165,7 @@ std::unique_ptr<VideoPipeline> load_wan(const VideoPipelineOptions& options, at:
   progress.stage("load");
   std::unique_ptr<VideoPipeline> pipeline;
   const c10::InferenceMode inference;
-  in_our_words(options.model.string(), [&] {
+  in_our_words(options.synthetic.value_or(options.model.string()), [&] {
     pipeline = std::make_unique<WanPipeline>(WanLoader(options, device).load());
   });
   return pipeline;

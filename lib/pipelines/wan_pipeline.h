@@ -12,6 +12,7 @@
 #include "pipelines/picture.h"
 #include "pipelines/preview.h"
 #include "pipelines/wan.h"
+#include "pipelines/wan_denoiser.h"
 #include "pipelines/wan_text_encoder.h"
 #include "schedulers/scheduler.h"
 
@@ -47,15 +48,9 @@ class WanPipeline final : public VideoPipeline {
   void observe_latents(LatentsObserver observer) { observer_ = std::move(observer); }
 
  private:
-  // Encoded prompts, [1, T, X]; the negative one is undefined without guidance.
-  struct Texts {
-    at::Tensor positive, negative;
-  };
-  class Denoiser;
-
   VideoRequest checked(const VideoRequest& request, std::vector<std::string>& warnings) const;
-  Texts encode(const VideoRequest& request, std::vector<std::string>& warnings);
-  at::Tensor denoise(const VideoRequest& request, const Texts& texts,
+  WanTexts encode(const VideoRequest& request, std::vector<std::string>& warnings);
+  at::Tensor denoise(const VideoRequest& request, const WanTexts& texts,
                      const VideoCheckpoints& checkpoints, Progress& progress, VideoResult& result);
   void show_preview(const at::Tensor& original, Progress& progress);
   void decode(const VideoRequest& request, const at::Tensor& latents, const FrameTaker& take_frame,

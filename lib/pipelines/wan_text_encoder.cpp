@@ -8,6 +8,7 @@
 #include "pipelines/device_time.h"
 #include "pipelines/memory_meter.h"
 #include "text/clean_prompt.h"
+#include "weights/random_weights.h"
 
 namespace backlot {
 namespace {
@@ -24,6 +25,16 @@ WanTextEncoder::WanTextEncoder(UnigramTokenizer tokenizer,
   if (place_ == TextEncoderPlace::held) model_.emplace(read_(device_));
 }
 
+WanTextEncoder WanTextEncoder::random(int64_t width, at::ScalarType dtype, at::Device device) {
+  return {width, dtype, device};
+}
+
+const WanTextEncoder::Known& WanTextEncoder::remember(Known known) {
+  recent_.push_front(std::move(known));
+  if (recent_.size() > remembered) recent_.pop_back();
+  return recent_.front();
+}
+
 const WanTextEncoder::Known& WanTextEncoder::read(const std::string& text, int64_t length) {
   const auto found = std::ranges::find_if(
       recent_, [&](const Known& known) { return known.text == text && known.length == length; });
@@ -31,10 +42,17 @@ const WanTextEncoder::Known& WanTextEncoder::read(const std::string& text, int64
     recent_.splice(recent_.begin(), recent_, found);
     return recent_.front();
   }
+  if (!tokenizer_)
+    return remember({.text = text,
+                     .length = length,
+                     .hidden = RandomWeights("text").uniform(
+                         text, 1, {length, random_width_},
+                         at::TensorOptions().dtype(random_dtype_).device(device_)),
+                     .cut = false});
   const at::Device at = place_ == TextEncoderPlace::host ? at::Device(at::kCPU) : device_;
   if (!model_) model_.emplace(read_(at));
   const std::string clean = clean_prompt(text);
-  const PaddedIds padded = tokenizer_.encode_padded(clean, length);
+  const PaddedIds padded = tokenizer_->encode_padded(clean, length);
   const auto ids = at::tensor(padded.ids, at::kLong).unsqueeze(0);
   const auto mask = (at::arange(length, at::kLong) < padded.length).to(at::kLong).unsqueeze(0);
   const auto hidden =
@@ -44,10 +62,8 @@ const WanTextEncoder::Known& WanTextEncoder::read(const std::string& text, int64
   known.length = length;
   known.hidden = hidden.to(device_).clone();
   // Full: there may have been more.
-  known.cut = padded.length == length && std::ssize(tokenizer_.encode(clean)) + 1 > length;
-  recent_.push_front(std::move(known));
-  if (recent_.size() > remembered) recent_.pop_back();
-  return recent_.front();
+  known.cut = padded.length == length && std::ssize(tokenizer_->encode(clean)) + 1 > length;
+  return remember(std::move(known));
 }
 
 Tensor WanTextEncoder::encode(const std::string& prompt, int64_t length,
@@ -67,7 +83,7 @@ void WanTextEncoder::release() {
 }
 
 bool WanTextEncoder::move(TextEncoderPlace place) {
-  if (place <= place_) return false;
+  if (place <= place_ || !tokenizer_) return false;
   model_.reset();
   MemoryMeter(device_).drop_idle();
   place_ = place;

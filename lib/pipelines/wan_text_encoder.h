@@ -23,6 +23,10 @@ class WanTextEncoder {
   WanTextEncoder(UnigramTokenizer tokenizer, std::function<UMT5Encoder(at::Device)> read,
                  TextEncoderPlace place, at::Device device);
 
+  // Without a network: random hidden states of that width for every token, the same for a text
+  // every time, for measurements of the other networks.
+  static WanTextEncoder random(int64_t width, at::ScalarType dtype, at::Device device);
+
   // [1, length, D] on the device, zeros behind the text. A text that is cut gives a warning.
   Tensor encode(const std::string& prompt, int64_t length, std::vector<std::string>& warnings);
 
@@ -42,14 +46,20 @@ class WanTextEncoder {
     Tensor hidden;  // [tokens, D]
     bool cut;
   };
-  const Known& read(const std::string& text, int64_t length);
+  WanTextEncoder(int64_t width, at::ScalarType dtype, at::Device device)
+      : device_(device), random_width_(width), random_dtype_(dtype) {}
 
-  UnigramTokenizer tokenizer_;
+  const Known& read(const std::string& text, int64_t length);
+  const Known& remember(Known known);
+
+  std::optional<UnigramTokenizer> tokenizer_;  // none where texts are random
   std::function<UMT5Encoder(at::Device)> read_;
-  TextEncoderPlace place_;
+  TextEncoderPlace place_ = TextEncoderPlace::held;
   at::Device device_;
   std::optional<UMT5Encoder> model_;
   std::list<Known> recent_;  // the latest first
+  int64_t random_width_ = 0;
+  at::ScalarType random_dtype_ = at::kFloat;
 };
 
 }  // namespace backlot

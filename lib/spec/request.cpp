@@ -50,6 +50,7 @@ VideoRequest video_request(const Item& item) {
     read(p, "max_sequence_length", request.max_sequence_length);
     if (p.contains("scheduler")) request.scheduler = p["scheduler"];
     read(p, "vae_tiling", request.vae_tiling);
+    read(p, "step_cache", request.step_cache);
   } catch (const Json::exception& error) {
     unreadable(item, error);
   }

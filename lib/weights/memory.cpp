@@ -63,6 +63,11 @@ Checkpoint open(const ModelFolder& model, const char* component,
 
 int64_t value_bytes(std::string_view dtype) { return dtype == "float32" ? 4 : 2; }
 
+// On a CPU every block of memory ends at a huge page's end: for SDXL 7 % more.
+uint64_t in_blocks(int64_t bytes, const LoadedAs& as) {
+  return static_cast<uint64_t>(as.on_gpu ? bytes : bytes + bytes * 7 / 100);
+}
+
 uint64_t network_bytes(const NetworkSizes& sizes, const LoadedAs& as, int64_t each) {
   int64_t bytes = sizes.others * each;
   bytes += sizes.matrices * (as.quantization == Quantization::none ? each : 1);
@@ -72,8 +77,7 @@ uint64_t network_bytes(const NetworkSizes& sizes, const LoadedAs& as, int64_t ea
   } else {
     bytes += sizes.winograd * (as.quantization == Quantization::int8 ? 1 : each);
   }
-  // On a CPU every block of memory ends at a huge page's end: for SDXL 7 % more.
-  return static_cast<uint64_t>(as.on_gpu ? bytes : bytes + bytes * 7 / 100);
+  return in_blocks(bytes, as);
 }
 
 }  // namespace
@@ -104,9 +108,11 @@ WeightBytes weight_bytes(const ModelSizes& sizes, const LoadedAs& as) {
   const int64_t each = value_bytes(as.dtype);
   if (sizes.video) {
     const auto& video = *sizes.video;
+    const bool own_kernels = as.own_kernels && as.dtype == "bfloat16" && !as.on_gpu;
+    int64_t vae = video.vae * (as.dtype == "float16" ? 4 : each);
+    if (own_kernels) vae = vae * 16 / 9;  // all but all of it are convolutions
     WeightBytes bytes;
-    bytes.networks = static_cast<uint64_t>(video.transformers * each +
-                                           video.vae * (as.dtype == "float16" ? 4 : each));
+    bytes.networks = in_blocks(video.transformers * each + vae, as);
     bytes.text_encoders = bytes.largest_text_encoder =
         static_cast<uint64_t>(video.text_encoder * each);
     return bytes;

@@ -13,6 +13,7 @@
 #include "weights/json_file.h"
 #include "weights/sdxl_file.h"
 #include "weights/sdxl_names.h"
+#include "weights/wan_configs.h"
 
 namespace backlot {
 namespace {
@@ -135,12 +136,13 @@ ModelFolder ModelFolder::open(const fs::path& path) {
 }
 
 ModelFolder ModelFolder::published(std::string_view architecture) {
-  if (architecture != "sdxl" && architecture != "sdxl-turbo")
-    throw LoadError(std::string(architecture), "no such architecture of pictures",
-                    "take sdxl or sdxl-turbo, or a model's folder");
+  const bool wan = is_published_wan(architecture);
+  if (!wan && architecture != "sdxl" && architecture != "sdxl-turbo")
+    throw LoadError(std::string(architecture), "no such architecture of pictures or clips",
+                    "take sdxl, sdxl-turbo, wan-1.3b or wan-14b, or a model's folder");
   ModelFolder model;
   model.path_ = architecture;
-  model.index_ = sdxl_index();
+  model.index_ = wan ? wan_index() : sdxl_index();
   model.published_ = true;
   return model;
 }
@@ -172,6 +174,8 @@ std::string_view ModelFolder::stem(std::string_view component) const {
 
 Json ModelFolder::config(std::string_view component) const {
   if (single_file()) return sdxl_config(*single_file_, component);
+  if (published_ && is_published_wan(path_.string()))
+    return published_wan_config(component, path_.string());
   if (published_ && component == "scheduler" && path_ == "sdxl-turbo")
     return turbo_scheduler_config();
   if (published_) return published_sdxl_config(component, path_.string());

@@ -21,7 +21,7 @@ class ModelFolder {
   // original names (its configs are then SDXL's published ones). Throws LoadError.
   static ModelFolder open(const std::filesystem::path& path);
 
-  // "sdxl" or "sdxl-turbo" as published, but for the weights: configs and backlot's own tokenizer.
+  // "sdxl", "sdxl-turbo", "wan-1.3b" or "wan-14b" as published, but for weights and Wan's tokenizer.
   static ModelFolder published(std::string_view architecture);
 
   const std::filesystem::path& path() const { return path_; }

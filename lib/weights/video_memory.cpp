@@ -37,9 +37,12 @@ int64_t denoise_bytes(const VideoSizes& sizes, const ClipShape& shape, int64_t e
   // The stream, its norm, and the inner layer before and after its activation.
   const int64_t feed_forward = tokens * (sizes.width * (3 * each + 4) + 2 * sizes.ffn * each);
   const int64_t texts = 2 * sizes.layers * shape.text_tokens * sizes.width * each;
+  // Two changes of the stream for each text, and while they are made two copies of it.
+  const int64_t kept =
+      shape.step_cache ? tokens * sizes.width * each * (2 * (shape.guidance ? 2 : 1) + 2) : 0;
   // Latents in float32, what the sampler remembers of them, and both predictions.
   constexpr int64_t latent_copies = 8;
-  return std::max(attention, feed_forward) + texts * (shape.guidance ? 2 : 1) +
+  return std::max(attention, feed_forward) + texts * (shape.guidance ? 2 : 1) + kept +
          latent_values(sizes, shape) * latent_copies * 4;
 }
 

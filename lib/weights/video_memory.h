@@ -30,7 +30,8 @@ struct ClipShape {
   int64_t width = 0, height = 0, frames = 1;
   int64_t text_tokens = 512;
   bool guidance = false;
-  bool tiled = false;  // decoded in tiles
+  bool tiled = false;       // decoded in tiles
+  bool step_cache = false;  // what the blocks did at an earlier step is kept
 };
 
 // The decoder's tiles, in pixels along each side.

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "bench/bench.h"
+#include "engine/video.h"
 
 namespace backlot {
 namespace {
@@ -14,7 +15,30 @@ struct Seen {
   std::vector<KernelRequest> kernels;
   std::vector<LanguageModelOptions> language_models;
   std::vector<std::vector<std::pair<int64_t, int64_t>>> passes;  // position and tokens of each run
+  std::vector<VideoPipelineOptions> video_pipelines;
+  std::vector<VideoRequest> clips;
   int loads = 0;
+};
+
+class FakeVideoPipeline : public VideoPipeline {
+ public:
+  explicit FakeVideoPipeline(Seen& seen) : seen_(seen) {}
+  VideoResult generate(const VideoRequest& request, const FrameTaker& take_frame,
+                       const VideoCheckpoints&, Progress& progress) override {
+    if (request.width > 999) throw OutOfMemory("", "out of memory", "make it smaller");
+    seen_.clips.push_back(request);
+    progress.stage("denoise");
+    for (int64_t step = 1; step <= request.steps; ++step) progress.step(step, request.steps);
+    progress.stage("decode");
+    VideoResult result;
+    for (; result.frames < request.frames / 4 * 4 + 1; ++result.frames) take_frame({});
+    result.seconds = {0.25, 1.5, 0.5};
+    return result;
+  }
+  std::string dtype() const override { return "bfloat16"; }
+
+ private:
+  Seen& seen_;
 };
 
 class FakePipeline : public ImagePipeline {
@@ -79,6 +103,12 @@ class FakeEngine : public Engine {
     progress.stage("load");
     ++seen_.loads;
     return std::make_unique<FakePipeline>(seen_);
+  }
+  std::unique_ptr<VideoPipeline> load_video_pipeline(const VideoPipelineOptions& options,
+                                                     Progress& progress) override {
+    progress.stage("load");
+    seen_.video_pipelines.push_back(options);
+    return std::make_unique<FakeVideoPipeline>(seen_);
   }
   std::unique_ptr<LanguageModel> load_language_model(const LanguageModelOptions& options,
                                                      Progress&) override {
@@ -220,6 +250,58 @@ TEST(KernelSuite, AFilterForAnotherSuiteIsNoFault) {
   const auto results = run(request, run_kernel_suite, seen, recorder);
   EXPECT_TRUE(results.cases.empty());
   EXPECT_EQ(results.notes.size(), 1u);
+}
+
+BenchRequest video_request() {
+  BenchRequest request = small_request();
+  request.video_model = "/models/clips";
+  request.video_name = "clips";
+  request.video_sizes = {{32, 48}};
+  request.frames = {18};
+  request.video_steps = {2, 5};
+  return request;
+}
+
+TEST(VideoSuite, RepeatsEveryClipAfterItsWarmUp) {
+  Seen seen;
+  TraceRecorder recorder;
+  const auto results = run(video_request(), run_video_suite, seen, recorder);
+  ASSERT_EQ(seen.video_pipelines.size(), 1u);
+  EXPECT_EQ(seen.video_pipelines[0].model, "/models/clips");
+  ASSERT_EQ(results.cases.size(), 2u);
+  const BenchCase& five = results.cases[1];
+  EXPECT_EQ(five.name, "video/clips/cpu/auto/48x32x18/steps-5/guidance-5");
+  EXPECT_EQ(five.measures, "a clip");
+  EXPECT_EQ(five.seconds.size(), 4u);
+  EXPECT_EQ(five.parameters["frames"], 17) << "as made";
+  EXPECT_EQ(five.stage_median("decode"), 0.5);
+  EXPECT_DOUBLE_EQ(five.figure("frames_per_second"), 17 / five.summary().median);
+  ASSERT_EQ(seen.clips.size(), 10u);
+  std::set<std::string> distinct;
+  for (size_t i = 5; i < 10; ++i) {
+    distinct.insert(seen.clips[i].prompt);
+    distinct.insert(seen.clips[i].negative_prompt);
+    EXPECT_EQ(seen.clips[i].height, 32);
+    EXPECT_EQ(seen.clips[i].steps, 5);
+  }
+  EXPECT_EQ(distinct.size(), 10u) << "a prompt seen before would cost no encoding";
+  EXPECT_TRUE(results.notes.empty());
+}
+
+TEST(VideoSuite, SaysThatRandomTextsAreNotMeasured) {
+  Seen seen;
+  TraceRecorder recorder;
+  BenchRequest request = video_request();
+  request.synthetic = "wan-1.3b";
+  request.video_sizes = {{32, 1600}, {32, 48}};
+  request.video_steps = {2};
+  const auto results = run(request, run_video_suite, seen, recorder);
+  EXPECT_EQ(seen.video_pipelines.at(0).synthetic, "wan-1.3b");
+  ASSERT_EQ(results.notes.size(), 1u);
+  EXPECT_NE(results.notes[0].find("text encoder"), std::string::npos);
+  ASSERT_EQ(results.cases.size(), 2u);
+  EXPECT_EQ(results.cases[0].error, "out of memory");
+  EXPECT_TRUE(results.cases[1].error.empty());
 }
 
 BenchRequest language_request() {

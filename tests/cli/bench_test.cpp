@@ -116,6 +116,29 @@ TEST(BenchLanguage, MeasuresModelsThatAreOnlySizes) {
   }
 }
 
+// The tests' model by its configs alone.
+TEST(BenchVideo, MeasuresModelsThatAreOnlySizes) {
+  TemporaryFolder work;
+  const std::vector<std::string> words = {
+      "bench",    "video", "--synthetic", BACKLOT_TEST_DATA "/oracles/wan-t2v/model",
+      "--device", "cpu",   "--dtype",     "float32",
+      "--size",   "48x32", "--frames",    "1,5",
+      "--steps",  "2",     "--repeats",   "2",
+      "-o",       "out",   "--json"};
+  const auto result = backlot(words, {.folder = work.path()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("random hidden states"), std::string::npos) << result.err;
+  const Json json = Json::parse(result.out);
+  expect_valid(json);
+  ASSERT_EQ(json["cases"].size(), 2u);
+  EXPECT_EQ(json["cases"][1]["name"], "video/model/cpu/float32/48x32x5/steps-2/guidance-5");
+  EXPECT_TRUE(json["cases"][1]["parameters"]["random_texts"]);
+  for (const auto* stage : {"denoise", "decode", "step"})
+    EXPECT_GT(json["cases"][1]["stages"][stage][0], 0) << stage;
+  EXPECT_GT(json["cases"][1]["figures"]["peak_bytes"], 0);
+  EXPECT_NE(read_file(work / "out" / "report.html").find("video: "), std::string::npos);
+}
+
 TEST(BenchKernels, MeasuresUnderCeilingsAndDrawsThem) {
   TemporaryFolder work;
   auto words = small("kernels", {"--filter", "vae.decoder/conv1x1", "-o", "out"});
@@ -195,6 +218,7 @@ TEST(BenchMistakes, AreSaidInOneLine) {
   std::ofstream(work / "other.json") << "{\"version\": 1}";
   std::ofstream(work / "broken.json") << "{";
   const std::string talker = BACKLOT_TEST_DATA "/oracles/qwen2.5/model";
+  const std::string clips = BACKLOT_TEST_DATA "/oracles/wan-t2v/model";
   struct Mistake {
     std::vector<std::string> arguments;
     int code;
@@ -212,7 +236,17 @@ TEST(BenchMistakes, AreSaidInOneLine) {
       {{"bench", "--device", "cuda:99"}, 3, "cuda:99"},
       {{"bench", "--model", "nowhere"}, 3, "nowhere"},
       {{"bench", "--synthetic", "sdlx"}, 2, "did you mean sdxl?"},
-      {{"bench", "image", "--synthetic", "wan-1.3b"}, 2, "bench kernels --synthetic wan-1.3b"},
+      {{"bench", "image", "--synthetic", "wan-1.3b"}, 2, "bench video --synthetic wan-1.3b"},
+      {{"bench", "image", "--synthetic", "qwen3-vl-4b"},
+       2,
+       "bench kernels --synthetic qwen3-vl-4b"},
+      {{"bench", "image", "--model", clips}, 2, "bench video"},
+      {{"bench", "kernels", "--synthetic", clips}, 2, "bench video"},
+      {{"bench", "video", "--synthetic", "sdxl"}, 2, "is no video model"},
+      {{"bench", "video", "--model", talker}, 2, "is no video model"},
+      {{"bench", "video", "--synthetic", clips, "--size", "40x40"}, 2, "multiples of 16"},
+      {{"bench", "video", "--synthetic", clips, "--batch-size", "2"}, 2, "--batch-size"},
+      {{"bench", "image", "--frames", "5"}, 2, "--frames"},
       {{"bench", "load", "--synthetic", "sdxl"}, 2, "--model"},
       {{"bench", "language", "--synthetic", "sdxl"}, 2, "is no language model"},
       {{"bench", "kernels", "--synthetic", "smollm2-135m"}, 2, "bench language --synthetic smoll"},

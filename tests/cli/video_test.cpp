@@ -205,6 +205,25 @@ TEST(KilledVideos, GoOnWithTheSameBytes) {
   EXPECT_EQ(files_of(work / "clip" / output), frames);
 }
 
+TEST(Videos, WithAStepCacheSayWhatItSaved) {
+  TemporaryFolder work;
+  const auto command = tiny({"--frames", "5", "--step-cache", "10"}, "5");
+  auto dry = command;
+  dry.emplace_back("--dry-run");
+  const auto plan = backlot(dry, {.folder = work.path()});
+  EXPECT_NE(plan.out.find("5 steps (step cache 10)"), std::string::npos) << plan.out;
+  const auto made = backlot(command, {.folder = work.path()});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  expect_complete(work / "clip", 1);
+  const Json item = item_of(work / "clip");
+  EXPECT_EQ(item["parameters"]["step_cache"], 10.0);
+  // All but those of the first and the last step.
+  const std::string saved =
+      "step cache: 6 of 10 evaluations of the transformer reused an earlier one's";
+  EXPECT_EQ(item["warnings"], Json::array({saved}));
+  EXPECT_EQ(made.err.find("step cache"), std::string::npos) << "nobody is warned: " << made.err;
+}
+
 TEST(Videos, SayInADryRunWhatTheyTake) {
   TemporaryFolder work;
   const auto result = backlot(tiny({"--frames", "81", "--dry-run"}), {.folder = work.path()});

@@ -105,6 +105,19 @@ TEST(ClipMemory, GrowsWithTheClipOnlyWhileItIsDenoised) {
   EXPECT_LT(bytes(41, true), bytes(41));
 }
 
+TEST(ClipMemory, AStepCacheTakesItsOwn) {
+  auto plans = planner(wan_1_3b());
+  const DeviceMemory gpu = device("cuda:0", 24 * GiB);
+  const Manner manner{.dtype = "bfloat16"};
+  Item cached = clip(1280, 720, 161);
+  cached.parameters["step_cache"] = 0.1;
+  EXPECT_NE(plans.key(cached, gpu, manner), plans.key(clip(1280, 720, 161), gpu, manner));
+  // Two tensors of the stream for each of two texts, and two more while they are made.
+  const uint64_t stream = uint64_t{41} * 45 * 80 * 1536 * 2;
+  EXPECT_EQ(plans.need(cached, gpu, manner, 1).working,
+            plans.need(clip(1280, 720, 161), gpu, manner, 1).working + 6 * stream);
+}
+
 TEST(ClipMemory, OneClipIsMadeAtATimeWhateverIsAsked) {
   MemoryWish wish;
   wish.batch_size = 8;

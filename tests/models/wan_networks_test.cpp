@@ -1,9 +1,13 @@
 // Wan's networks against recorded inputs and outputs of diffusers and transformers.
 #include <ATen/ATen.h>
+#include <c10/core/Allocator.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -222,6 +226,105 @@ double relative_difference(const Tensor& a, const Tensor& b) {
   EXPECT_EQ(a.sizes(), b.sizes());
   const auto wide = b.to(at::kDouble);
   return ((a.to(at::kDouble) - wide).norm() / wide.norm()).item<double>();
+}
+
+// A transformer of 3 blocks, and what it is given.
+struct SmallTransformer {
+  explicit SmallTransformer(at::ScalarType dtype) {
+    WanTransformer3DConfig config;
+    config.num_attention_heads = 2;
+    config.attention_head_dim = 32;
+    config.text_dim = 32;
+    config.freq_dim = 32;
+    config.ffn_dim = 96;
+    config.num_layers = 3;
+    model.emplace(
+        load<WanTransformer3DModel>(RandomWeights("transformer"), config, dtype, at::kCPU));
+    at::manual_seed(7);
+    latents = at::randn({1, 16, 2, 6, 4});
+    text.emplace(model->condition(at::randn({1, 5, 32})));
+  }
+  Tensor operator()(double time, const Tensor& x, WanStepCache* cache = nullptr) const {
+    return (*model)(x, at::tensor({time}), *text, cache);
+  }
+  std::optional<WanTransformer3DModel> model;
+  Tensor latents;
+  std::optional<WanConditioning> text;
+};
+
+TEST(WanStepCaches, TakeTheOtherBlocksFromAnEarlierStep) {
+  const c10::InferenceMode inference;
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const SmallTransformer run(dtype);
+    const double rounding = dtype == at::kFloat ? 1e-5 : 0.03;
+    const auto whole = run(900, run.latents);
+    WanStepCache cache;
+    cache.threshold = 0.1;
+    EXPECT_LT(relative_difference(run(900, run.latents, &cache), whole), rounding);
+    EXPECT_FALSE(cache.reused) << "there was nothing to reuse";
+    EXPECT_LT(relative_difference(run(900, run.latents, &cache), whole), rounding);
+    EXPECT_TRUE(cache.reused);
+    // Of the first block and the ends all is done again.
+    const auto near = run.latents + 0.01 * at::randn_like(run.latents);
+    const auto reusing = run(895, near, &cache);
+    EXPECT_TRUE(cache.reused);
+    EXPECT_GT(relative_difference(reusing, whole), 1e-4);
+    EXPECT_LT(relative_difference(reusing, run(895, near)), 0.1);
+    // What was reused is still that of the first evaluation.
+    const auto first = cache.first.clone();
+    run(890, near, &cache);
+    EXPECT_TRUE(first.equal(cache.first));
+
+    const auto far = at::randn_like(run.latents);
+    EXPECT_LT(relative_difference(run(100, far, &cache), run(100, far)), rounding);
+    EXPECT_FALSE(cache.reused);
+    cache.must_run = true;
+    run(100, far, &cache);
+    EXPECT_FALSE(cache.reused);
+    cache.must_run = false;
+    const auto larger = at::randn({1, 16, 2, 6, 6});
+    cache.threshold = 100;
+    EXPECT_LT(relative_difference(run(100, larger, &cache), run(100, larger)), rounding)
+        << "of another clip";
+  }
+}
+
+// Bytes that tensors on the CPU take, by what LibTorch's allocator reports.
+class TensorBytes : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, int64_t bytes, size_t, size_t, c10::Device) override {
+    held_ += bytes;
+    peak_ = std::max(peak_, held_);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  int64_t peak() const { return peak_; }
+
+ private:
+  int64_t held_ = 0, peak_ = 0;
+};
+
+TEST(WanDecoding, TakesNoMoreMemoryForALongerClip) {
+  const c10::InferenceMode inference;
+  AutoencoderKLWanConfig config;
+  config.base_dim = config.decoder_base_dim = 16;
+  config.num_res_blocks = 1;
+  config.latents_mean = std::vector<double>(16, 0.0);
+  config.latents_std = std::vector<double>(16, 1.0);
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const auto vae = load<AutoencoderKLWan>(RandomWeights("vae"), config, dtype, at::kCPU);
+    const auto peak = [&](int64_t frames) {
+      const auto z = at::zeros({1, 16, vae.config().latent_frames(frames), 6, 8});
+      const auto bytes = std::make_shared<TensorBytes>();
+      const c10::DebugInfoGuard counting(c10::DebugInfoKind::PROFILER_STATE, bytes);
+      int64_t seen = 0;
+      vae.decode(z, [&](const Tensor& some) { seen += some.size(2); });
+      EXPECT_EQ(seen, frames);
+      return bytes->peak();
+    };
+    const int64_t shorter = peak(41);
+    EXPECT_GT(shorter, 48 * 64 * 3) << "something was counted";
+    EXPECT_LE(peak(81), shorter + shorter / 10);
+  }
 }
 
 TEST(WanInBfloat16, TransformerStaysNearFloat32) {

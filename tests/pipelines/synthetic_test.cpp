@@ -9,6 +9,8 @@
 #include "pipelines/language.h"
 #include "pipelines/oracle_case.h"
 #include "pipelines/synthetic.h"
+#include "pipelines/wan.h"
+#include "pipelines/wan_pipeline.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
@@ -122,6 +124,69 @@ TEST(Synthetic, TurboHasSdxlsNetworksAndItsOwnScheduler) {
     EXPECT_TRUE(fs::exists(turbo.tokenizer_folder(component) / "merges.txt")) << component;
   EXPECT_THROW(turbo.checkpoint("unet"), LoadError);
   EXPECT_THROW(turbo.config("scaffolding"), LoadError);
+}
+
+std::unique_ptr<VideoPipeline> make_video(const std::string& architecture) {
+  VideoPipelineOptions options;
+  options.precision = Precision::float32;
+  options.synthetic = architecture;
+  Silent silent;
+  return load_wan(options, at::kCPU, silent);
+}
+
+TEST(SyntheticVideo, AFoldersConfigsSufficeForAClip) {
+  TemporaryFolder folder;
+  for (const auto* file : {"model_index.json", "transformer/config.json", "vae/config.json",
+                           "text_encoder/config.json", "scheduler/scheduler_config.json"}) {
+    fs::create_directories((folder / file).parent_path());
+    fs::copy_file(fs::path(BACKLOT_TEST_DATA "/oracles/wan-t2v/model") / file, folder / file);
+  }
+  const auto clip = [&](VideoPipeline& pipeline, const std::string& prompt) {
+    VideoRequest request;
+    request.prompt = prompt;
+    request.steps = 2;
+    request.width = 48;
+    request.height = 32;
+    request.frames = 5;
+    std::vector<std::vector<uint8_t>> frames;
+    Silent silent;
+    pipeline.generate(
+        request, [&](const Picture& frame) { frames.push_back(frame.rgb); }, {}, silent);
+    return frames;
+  };
+  const auto first = make_video(folder.path().string());
+  const auto frames = clip(*first, "a red fox");
+  ASSERT_EQ(frames.size(), 5u);
+  // A network that overflows paints one colour.
+  auto values = frames[2];
+  std::ranges::sort(values);
+  EXPECT_GT(std::distance(values.begin(), std::ranges::unique(values).begin()), 20);
+  EXPECT_EQ(clip(*make_video(folder.path().string()), "a red fox"), frames);
+  EXPECT_NE(clip(*first, "a cat"), frames) << "texts are random, but not all the same";
+  EXPECT_FALSE(first->move_text_encoder(TextEncoderPlace::while_encoding));
+}
+
+TEST(SyntheticVideo, OtherNamesAreUsageErrors) {
+  EXPECT_THROW(make_video("sdxl"), UsageError);
+  EXPECT_THROW(make_video("no-such-thing"), UsageError);
+  EXPECT_THROW(make_video(pocket.string()), LoadError) << "it makes pictures";
+}
+
+// The published sizes (tests/models/listings_test.cpp holds networks of those against listings).
+TEST(SyntheticVideo, FullSizeNetworksBind) {
+  for (const auto& [name, width, blocks] :
+       {std::tuple("wan-1.3b", 1536, 30), {"wan-14b", 5120, 40}}) {
+    const auto folder = synthetic_video_model(name);
+    const auto config = read_wan_transformer_3d_config(folder.config("transformer"), name);
+    EXPECT_EQ(config.width(), width);
+    EXPECT_EQ(config.num_layers, blocks);
+    load<WanTransformer3DModel>(RandomWeights("transformer"), config, at::kBFloat16, at::kMeta);
+    EXPECT_EQ(read_umt5_config(folder.config("text_encoder"), name).d_model, config.text_dim);
+    EXPECT_EQ(read_autoencoder_kl_wan_config(folder.config("vae"), name).decoder_base_dim, 96);
+    EXPECT_EQ(folder.config("scheduler")["flow_shift"], 3.0);
+    EXPECT_THROW(folder.config("unet"), LoadError);
+    EXPECT_THROW(folder.checkpoint("transformer"), LoadError);
+  }
 }
 
 // On meta tensors: no memory, no values.

@@ -153,6 +153,57 @@ INSTANTIATE_TEST_SUITE_P(
         R"({"_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction",
             "use_flow_sigmas": true, "flow_shift": 5.0, "solver_order": 3})"));
 
+TEST(WanStepCaching, SkipsAllButTheFirstAndTheLastStepAtMost) {
+  const auto pipeline = load("wan-t2v");
+  VideoRequest request = small_request();
+  const Made whole = make(*pipeline, request);
+  EXPECT_EQ(whole.result.skipped_evaluations, 0);
+  request.step_cache = 1e-9;
+  EXPECT_EQ(make(*pipeline, request).result.skipped_evaluations, 0);
+  request.step_cache = 10;
+  const Made most = make(*pipeline, request);
+  EXPECT_EQ(most.result.skipped_evaluations, 2 * (request.steps - 2));
+  EXPECT_EQ(most.result.evaluations, 2 * request.steps);
+  EXPECT_FALSE(same(most, whole));
+  EXPECT_TRUE(same(make(*pipeline, request), most));
+  request.guidance_scale = 1;
+  EXPECT_EQ(make(*pipeline, request).result.skipped_evaluations, request.steps - 2);
+  request.step_cache = -1;
+  EXPECT_THROW(make(*pipeline, request), ItemError);
+}
+
+// With two transformers the second begins with nothing to reuse; thresholds that some steps pass.
+TEST(WanStepCaching, GivesTheSameBytesFromEveryStep) {
+  for (const auto& [name, threshold] :
+       {std::pair("wan-t2v", 10.0), {"wan-t2v", 0.35}, {"wan22-t2v", 10.0}}) {
+    const auto pipeline = load(name);
+    VideoRequest request = request_of(oracle_json(name).at("job"));
+    request.frames = 5;
+    request.steps = 6;
+    request.step_cache = threshold;
+    std::vector<std::string> kept;
+    VideoCheckpoints keeping;
+    keeping.due = [](int64_t, int64_t) { return true; };
+    keeping.keep = [&](std::string blob) { kept.push_back(std::move(blob)); };
+    const Made whole = make(*pipeline, request, keeping);
+    EXPECT_GT(whole.result.skipped_evaluations, 0);
+    ASSERT_EQ(kept.size(), 5u);
+    for (size_t i = 0; i < kept.size(); ++i) {
+      VideoCheckpoints resuming;
+      resuming.resume_from = kept[i];
+      const Made rest = make(*pipeline, request, resuming);
+      EXPECT_EQ(rest.result.resumed_from, int64_t(i) + 1);
+      EXPECT_EQ(rest.result.skipped_evaluations, whole.result.skipped_evaluations);
+      EXPECT_TRUE(same(rest, whole)) << name << " from step " << i + 1;
+    }
+    // Of another clip.
+    request.step_cache = 0;
+    VideoCheckpoints resuming;
+    resuming.resume_from = kept[1];
+    EXPECT_EQ(make(*pipeline, request, resuming).result.resumed_from, 0);
+  }
+}
+
 TEST(Wan, BeginsAnewWhereACheckpointDoesNotFit) {
   const auto pipeline = load("wan-t2v");
   VideoRequest request = small_request();

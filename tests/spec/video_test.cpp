@@ -85,6 +85,19 @@ TEST(Clips, TakeNoFieldsOfOtherModels) {
             std::string::npos);
 }
 
+TEST(Clips, TakeAStepCache) {
+  const SpecWorld world;
+  const auto plan = world.plan_clips(
+      "task: text-to-video\njobs: [{prompt: a, seed: 1}, {prompt: a, seed: 1, step_cache: 0.1}]");
+  EXPECT_FALSE(plan.items.at(0).parameters.contains("step_cache"));
+  EXPECT_EQ(video_request(plan.items.at(0)).step_cache, 0);
+  EXPECT_EQ(video_request(plan.items.at(1)).step_cache, 0.1);
+  EXPECT_NE(plan.items.at(0).id, plan.items.at(1).id) << "it makes another clip";
+  EXPECT_NE(error_of(world, "task: text-to-video\njobs: [{prompt: a, step_cache: -1}]")
+                .find("step_cache is -1"),
+            std::string::npos);
+}
+
 TEST(Clips, AreWhatAPresetOfClipsMakes) {
   const SpecWorld world;
   const auto plan = world.plan_clips("preset: video_fast\njobs: [{prompt: a, seed: 1}]");
