@@ -30,6 +30,17 @@ struct VideoPipelineOptions {
   TextEncoderPlace text_encoder = TextEncoderPlace::held;
 };
 
+// One of several prompts that become one clip.
+struct VideoScene {
+  std::string prompt;
+  std::string negative_prompt;
+  uint64_t seed = 0;
+  int64_t frames = 81;  // one more than a multiple of the autoencoder's 4, not rounded
+  // The first of them are the last of the scene before, cross-faded; 0: a cut. Of every scene at
+  // least one frame shows it alone.
+  int64_t transition_frames = 0;
+};
+
 // One clip to make, everything resolved. Names and meanings are diffusers' (WanPipeline.__call__).
 struct VideoRequest {
   std::string prompt;
@@ -46,6 +57,9 @@ struct VideoRequest {
   int64_t max_sequence_length = 512;  // tokens of the prompts
   Json scheduler;                     // as ImageRequest::scheduler
   bool vae_tiling = false;            // decode in overlapping tiles: less memory, other rounding
+  // Where there are any, prompts, seed and frames above mean nothing. Each scene's frames are those
+  // of a clip of its own, but for those that it shares.
+  std::vector<VideoScene> scenes = {};
 };
 
 // What a clip's making can go on from: the latents, the scheduler's memory and the random numbers'
@@ -76,6 +90,7 @@ class VideoPipeline {
   virtual ~VideoPipeline() = default;
 
   // Hands frames out as the autoencoder makes them, so that memory does not grow with the clip.
+  // Scenes are denoised one after the other, and then decoded; steps are counted over all of them.
   // Told to stop between steps it keeps a checkpoint first, if there is a way. Progress has stages
   // text_encode, denoise and decode, the last one in frames; previews hold the first, the middle
   // and the last frame side by side. Throws OutOfMemory, ItemError, Interrupted, and what the
