@@ -58,21 +58,6 @@ bool by_video_model(const Item& item);
 // then in "enhance". Reading that again needs no language model.
 Json rendered_parameters(const Item& item);
 
-// A scene's place in a clip that has several.
-struct SceneSpan {
-  std::string prompt;
-  uint64_t seed = 0;
-  int64_t first_frame = 0;    // in the file, from 0
-  int64_t frames = 0;         // with those that it shares
-  int64_t shared_before = 0;  // the first of them, which fade in over the scene before
-};
-
-// In their order; none for an item of one prompt.
-std::vector<SceneSpan> scene_spans(const Json& parameters);
-
-// As the manifest has it.
-Json to_json(const SceneSpan& span);
-
 // The prompt among `parameters`; of a chat, what was said last; of scenes all, between slashes.
 std::string prompt_of(const Json& parameters);
 

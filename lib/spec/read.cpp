@@ -115,7 +115,9 @@ Value quick_value(const std::string& key, const Json& given, Sources& sources) {
 std::string name_of_quick(const Json& fields, const std::vector<std::string>& prompts) {
   if (!prompts.empty()) return prompts.front();
   const Json scenes = fields.value("scenes", Json());
-  if (scenes.is_array() && !scenes.empty() && scenes[0].is_string()) return scenes[0];
+  const Json first = scenes.is_array() && !scenes.empty() ? scenes[0] : Json();
+  const Json prompt = first.is_object() ? first.value("prompt", Json()) : first;
+  if (prompt.is_string()) return prompt;
   return scenes.is_null() ? "prompts" : "scenes";
 }
 

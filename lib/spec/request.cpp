@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "spec/scene_spans.h"
 #include "spec/spec.h"
 
 namespace backlot {

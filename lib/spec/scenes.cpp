@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "spec/alternatives.h"
-#include "spec/item.h"
+#include "spec/scene_spans.h"
 
 namespace backlot {
 namespace {

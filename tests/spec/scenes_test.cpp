@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "spec/item_json.h"
+#include "spec/scene_spans.h"
 #include "spec_world.h"
 
 namespace backlot {
