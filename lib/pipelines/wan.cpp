@@ -263,6 +263,10 @@ std::vector<at::Tensor> WanPipeline::denoise(const VideoRequest& request,
                                        parts_.device)) {
       result.resumed_from = state->done;
       for (const auto& scene : state->finished) finished.push_back(scene.to(parts_.device));
+      // Of the length of the scene in the works, whose noise it draws.
+      Sampling there = begin(request, request.scenes.at(finished.size()));
+      there.scheduler = std::move(now.scheduler);
+      now = std::move(there);
       now.latents = state->latents.to(parts_.device);
       now.noise.set_state(0, state->noise);
     } else {

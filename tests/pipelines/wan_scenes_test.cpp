@@ -155,8 +155,10 @@ TEST(WanScenes, AreRefusedWhereTheyCantBeJoined) {
   expect_refusal([](auto& scenes) { scenes[0].transition_frames = 1; });
   expect_refusal([](auto& scenes) { scenes[1].transition_frames = -1; });
   expect_refusal([](auto& scenes) { scenes[1].transition_frames = 5; });
-  expect_refusal(
-      [](auto& scenes) { scenes[1].transition_frames = scenes[2].transition_frames = 4; });
+  expect_refusal([](auto& scenes) {
+    scenes[1].frames = 5;
+    scenes[2].transition_frames = 3;
+  });
 }
 
 }  // namespace
