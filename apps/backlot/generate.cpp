@@ -29,6 +29,9 @@ constexpr std::string_view visual_tasks[] = {"text-to-image", "text-to-video"};
 void declare_job_options(CLI::App& app, GenerateOptions& options) {
   app.add_option("--prompt", options.prompts, "what to make; may be given several times")
       ->group("Jobs without a spec");
+  app.add_option("--scene", options.scenes,
+                 "a prompt of a clip that has several; give one after the other")
+      ->group("Jobs without a spec");
   const auto field_option = [&](const std::string& name, const std::string& key,
                                 const std::string& help) {
     return app
@@ -37,10 +40,10 @@ void declare_job_options(CLI::App& app, GenerateOptions& options) {
         ->group("Jobs without a spec");
   };
   field_option("--model", "model", "a diffusers folder or an SDXL checkpoint in safetensors");
-  offer_values(
-      *field_option("--task", "task",
-                    "text-to-image or text-to-video (else by --frames, --fps, the preset)"),
-      visual_tasks);
+  offer_values(*field_option(
+                   "--task", "task",
+                   "text-to-image or text-to-video (else by --frames, --fps, --scene, the preset)"),
+               visual_tasks);
   field_option("--format", "format",
                "of outputs: png, jpeg, webp; mp4, webm, gif, png-sequence, …");
   field_option("--codec", "codec", "of clips: h264, h265, av1, vp9, …");

@@ -26,6 +26,7 @@ namespace backlot {
 
 struct GenerateOptions {
   std::vector<std::string> specs, sets, prompts;
+  std::vector<std::string> scenes;            // prompts of one clip
   std::map<std::string, std::string> fields;  // job fields given as options
   std::string from;                           // a picture to make again
   std::string output, trace, device = "auto", dtype = "auto", quantize = "none", progress = "auto";
@@ -64,7 +65,7 @@ int64_t count_done(const PreparedRun& run);
 void print_plan(const PreparedRun& run, const GenerateOptions& options,
                 const std::vector<std::string>& workers);
 
-// Of a clip " x 81 frames at 16 fps", else nothing.
+// Of a clip " x 81 frames at 16 fps", and in how many scenes if not one; else nothing.
 std::string length_of(const Item& item);
 
 // Refuses what no clip of the run can be made with, before any is. Throws SpecError, UsageError,

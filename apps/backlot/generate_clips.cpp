@@ -7,6 +7,7 @@
 #include "fleet/clip_output.h"
 #include "generate.h"
 #include "schedulers/names.h"
+#include "spec/scene_spans.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
@@ -45,8 +46,10 @@ void check_scheduler_of(const PreparedRun& run, const Item& item) {
 
 std::string length_of(const Item& item) {
   if (!makes_clip(item)) return "";
-  return fmt::format(" x {} frames at {} fps", item.parameters["frames"].get<int64_t>(),
-                     item.parameters["fps"].get<double>());
+  const size_t scenes = scene_spans(item.parameters).size();
+  return fmt::format(" x {} frames at {} fps{}", item.parameters["frames"].get<int64_t>(),
+                     item.parameters["fps"].get<double>(),
+                     scenes > 0 ? fmt::format(" in {} scene(s)", scenes) : "");
 }
 
 void check_clips(const PreparedRun& run, const GenerateOptions& options) {

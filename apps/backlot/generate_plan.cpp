@@ -18,6 +18,7 @@
 #include "spec/alternatives.h"
 #include "spec/fields.h"
 #include "spec/resolve.h"
+#include "spec/scene_spans.h"
 #include "version.h"
 #include "weights/language_folder.h"
 #include "weights/model_folder.h"
@@ -65,11 +66,36 @@ std::vector<std::string> sets_with_output(const GenerateOptions& options) {
   return sets;
 }
 
+Json scenes_given(const GenerateOptions& options) {
+  if (options.fields.contains("scenes"))
+    throw UsageError("--scene", "goes with --scenes no more than with itself",
+                     "give all scenes in one of the two ways");
+  return options.scenes;
+}
+
+// A clip's scenes as a job's, but for what the options say of all of them. Braces in their texts
+// are no alternatives.
+Json scenes_again(const Json& made, const GenerateOptions& options) {
+  Json scenes = made;
+  if (!scenes.is_array()) return scenes;
+  for (auto& scene : scenes) {
+    if (!scene.is_object()) continue;
+    for (const char* text : {"prompt", "negative_prompt"})
+      if (const Json given = scene.value(text, Json()); given.is_string())
+        scene[text] = escape_alternatives(given.get<std::string>());
+    for (const auto& [name, value] : options.fields)
+      if (name != "prompt") scene.erase(name);
+    if (options.fields.contains("transition")) scene.erase("transition_frames");
+  }
+  return scenes;
+}
+
 SpecDocument document_from_picture(const GenerateOptions& options) {
   const Json record = read_backlot_metadata(options.from);
   Json fields = Json::object();
-  std::string prompt;
+  std::vector<std::string> prompts = options.prompts;
   const Json parameters = record.value("parameters", Json::object());
+  const bool scenes = parameters.contains("scenes");
   const Task task = parameters.contains("fps") ? Task::text_to_video : Task::text_to_image;
   fields["task"] = task_name(task);
   for (const auto& [name, value] : parameters.items()) {
@@ -77,6 +103,12 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
     if (!field || value.is_null() || options.fields.contains(name)) continue;
     // Of a picture by a video model: that it is one frame.
     if (!field->applies_to(task)) continue;
+    // Scenes have their own; these are the first one's and of all together.
+    if (scenes && (name == "seed" || name == "frames")) continue;
+    if (name == "scenes") {
+      if (prompts.empty()) fields[name] = scenes_again(value, options);
+      continue;
+    }
     if (name == "vae")
       throw UsageError(options.from, "was made with another VAE than the model's",
                        "give --vae DIR, the folder of " + value.value("path", std::string("it")));
@@ -84,11 +116,12 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
     const Json literal = field->alternatives && value.is_string()
                              ? Json(escape_alternatives(value.get<std::string>()))
                              : value;
-    if (name == "prompt")
-      prompt = literal.is_string() ? literal.get<std::string>() : "";
-    else
+    if (name != "prompt")
       fields[name] = literal;
+    else if (prompts.empty() && options.scenes.empty())
+      prompts = {literal.is_string() ? literal.get<std::string>() : ""};
   }
+  if (!options.scenes.empty()) fields["scenes"] = scenes_given(options);
   for (const auto& [name, text] : options.fields)
     if (!is_of_output(name)) fields[name] = text;
   if (!fields.contains("model")) fields["model"] = model_for_picture(record, options.from);
@@ -97,9 +130,7 @@ SpecDocument document_from_picture(const GenerateOptions& options) {
     log_warning(options.from +
                 ": carries no backlot record; its parameters are read from the "
                 "text of another program and may be incomplete");
-  SpecDocument document =
-      quick_spec(fields, options.prompts.empty() ? std::vector{prompt} : options.prompts,
-                 sets_with_output(options));
+  SpecDocument document = quick_spec(fields, prompts, sets_with_output(options));
   if (options.fields.contains("format")) return document;
   const auto sets_format = [](const std::string& set) { return set.starts_with("output"); };
   const std::string extension = fs::path(options.from).extension().string();
@@ -123,8 +154,10 @@ SpecDocument document_from_options(const GenerateOptions& options) {
   Json fields = Json::object();
   for (const auto& [name, text] : options.fields)
     if (!is_of_output(name)) fields[name] = text;
+  if (!options.scenes.empty()) fields["scenes"] = scenes_given(options);
+  const auto of_videos = {"frames", "fps", "scenes", "transition", "transition_frames"};
   if (!fields.contains("task") && !fields.contains("preset") &&
-      (fields.contains("frames") || fields.contains("fps")))
+      std::ranges::any_of(of_videos, [&](const char* name) { return fields.contains(name); }))
     fields["task"] = task_name(Task::text_to_video);
   return quick_spec(fields, options.prompts, sets_with_output(options));
 }
@@ -132,7 +165,9 @@ SpecDocument document_from_options(const GenerateOptions& options) {
 // A job option beside a spec would be ambiguous (which job?), so it is refused with the way to say
 // it.
 void refuse_job_options(const GenerateOptions& options) {
-  std::string option = options.prompts.empty() ? "" : "--prompt";
+  std::string option = !options.prompts.empty()  ? "--prompt"
+                       : !options.scenes.empty() ? "--scene"
+                                                 : "";
   if (!options.fields.empty()) {
     option = "--" + options.fields.begin()->first;
     std::replace(option.begin(), option.end(), '_', '-');
@@ -159,6 +194,7 @@ ModelFacts facts_of(const fs::path& path, const std::optional<std::string>& vari
     facts.default_height = 480;
     const VideoSizes sizes = video_sizes(model, variant);
     facts.side_multiple = sizes.spatial * sizes.patch_side;
+    facts.frames_multiple = sizes.temporal;
     facts.two_transformers = !model.index().value("boundary_ratio", Json()).is_null();
   } else if (const auto pixels = default_pixels(model))
     facts.default_width = facts.default_height = *pixels;
@@ -207,9 +243,12 @@ void print_plan_json(const PreparedRun& run, const GenerateOptions& options, Mem
       }
     }
   }
-  for (const Item* item : items)
+  for (const Item* item : items) {
     out["plan"].push_back(
         {{"id", item->id}, {"output", item->output}, {"parameters", item->parameters}});
+    for (const auto& span : scene_spans(item->parameters))
+      out["plan"].back()["scenes"].push_back(to_json(span));
+  }
   print_result(out.dump());
 }
 
@@ -243,7 +282,7 @@ std::vector<SpecDocument> read_documents(const GenerateOptions& options) {
     for (const auto& spec : options.specs) documents.push_back(read_spec(spec, options.sets));
   } else if (!options.from.empty()) {
     documents.push_back(document_from_picture(options));
-  } else if (!options.prompts.empty() || !options.fields.empty()) {
+  } else if (!options.prompts.empty() || !options.scenes.empty() || !options.fields.empty()) {
     documents.push_back(document_from_options(options));
   } else {
     throw UsageError("generate", "neither a spec nor a prompt is given",
@@ -336,7 +375,7 @@ void print_plan(const PreparedRun& run, const GenerateOptions& options,
   for (size_t i = 0; i < std::min(items.size(), most_shown); ++i)
     print_result(fmt::format("  {}  seed {}  {}", items[i]->output,
                              shown(items[i]->parameters["seed"]),
-                             printable(shown(items[i]->parameters["prompt"]))));
+                             printable(prompt_of(items[i]->parameters))));
   if (items.size() > most_shown)
     print_result(fmt::format("  … and {} more; --json lists them all", items.size() - most_shown));
   for (const auto& device : devices) {

@@ -38,6 +38,17 @@ struct VideoPipelineOptions {
   std::optional<std::string> synthetic = {};
 };
 
+// One of several prompts that become one clip.
+struct VideoScene {
+  std::string prompt;
+  std::string negative_prompt;
+  uint64_t seed = 0;
+  int64_t frames = 81;  // one more than a multiple of the autoencoder's 4, not rounded
+  // The first of them are the last of the scene before, cross-faded; 0: a cut. Of every scene at
+  // least one frame shows it alone.
+  int64_t transition_frames = 0;
+};
+
 // One clip to make, everything resolved. Names and meanings are diffusers' (WanPipeline.__call__).
 struct VideoRequest {
   std::string prompt;
@@ -57,6 +68,9 @@ struct VideoRequest {
   // Reuses most of the transformer's work of an earlier step where its first block's differs from
   // that step's by less than this part; 0: never. Not in the first and the last step.
   double step_cache = 0;
+  // Where there are any, prompts, seed and frames above mean nothing. Each scene's frames are those
+  // of a clip of its own, but for those that it shares.
+  std::vector<VideoScene> scenes = {};
 };
 
 // What a clip's making can go on from: the latents, the scheduler's memory and the random numbers'
@@ -90,6 +104,7 @@ class VideoPipeline {
   virtual ~VideoPipeline() = default;
 
   // Hands frames out as the autoencoder makes them, so that memory does not grow with the clip.
+  // Scenes are denoised one after the other, and then decoded; steps are counted over all of them.
   // Told to stop between steps it keeps a checkpoint first, if there is a way. Progress has stages
   // text_encode, denoise and decode, the last one in frames; previews hold the first, the middle
   // and the last frame side by side. Throws OutOfMemory, ItemError, Interrupted, and what the

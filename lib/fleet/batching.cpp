@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/json.h"
+#include "spec/scene_spans.h"
 
 namespace backlot {
 namespace {
@@ -22,8 +23,10 @@ std::string pipeline_key(const Item& item) {
 }
 
 std::string batch_key(const Item& item) {
-  Json key = pick(item.parameters,
-                  {"width", "height", "frames", "steps", "scheduler", "vae_tiling", "cache", "step_cache"});
+  Json key = pick(item.parameters, {"width", "height", "frames", "steps", "scheduler", "vae_tiling",
+                                    "cache", "step_cache"});
+  for (const auto& scene : scene_spans(item.parameters))
+    key["scenes"].push_back({scene.frames, scene.shared_before});
   key["guidance"] = item.parameters.value("guidance_scale", 0.0) > 1;
   return pipeline_key(item) + canonical_json(key);
 }

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "fleet/batching.h"
+#include "spec/scene_spans.h"
 #include "spec/spec.h"
 
 namespace backlot {
@@ -76,6 +77,29 @@ double ratio_at(const std::map<int64_t, double>& ratios, int64_t together) {
   const double way = static_cast<double>(together - below->first) /
                      static_cast<double>(above->first - below->first);
   return below->second + way * (above->second - below->second);
+}
+
+// Scenes are made one after the other: the longest decides.
+ClipShape clip_shape(const Item& item, const Manner& manner) {
+  const auto request = image_request(item);
+  ClipShape shape;
+  shape.width = request.width;
+  shape.height = request.height;
+  shape.frames = item.parameters.value("frames", int64_t{1});
+  shape.text_tokens = item.parameters.value("max_sequence_length", int64_t{512});
+  shape.guidance = request.guidance_scale > 1;
+  shape.tiled = manner.tiled;
+  shape.step_cache = item.parameters.value("step_cache", 0.0) > 0;
+  const auto scenes = scene_spans(item.parameters);
+  if (scenes.empty()) return shape;
+  shape.scenes = std::ssize(scenes);
+  shape.frames = 0;
+  for (const auto& scene : scenes) {
+    shape.frames = std::max(shape.frames, scene.frames);
+    shape.frames_of_all += scene.frames;
+    shape.shared = std::max(shape.shared, scene.shared_before);
+  }
+  return shape;
 }
 
 }  // namespace
@@ -153,7 +177,7 @@ MemoryKey MemoryPlanner::key(const Item& item, const DeviceMemory& device,
   key.guidance = request.guidance_scale > 1;
   key.text_encoders_out = manner.text_encoders_out;
   key.tiled = manner.tiled;
-  if (by_video_model(item)) key.frames = item.parameters["frames"];
+  if (by_video_model(item)) key.frames = clip_shape(item, manner).frames;
   key.text_encoder_on_host = manner.text_encoder_on_host;
   key.step_cache = item.parameters.value("step_cache", 0.0) > 0;
   return key;
@@ -169,15 +193,7 @@ NeededMemory MemoryPlanner::estimate(const Item& item, const DeviceMemory& devic
   need.networks = weights.networks;
   if (!manner.text_encoders_out) need.text_encoders = weights.text_encoders;
   if (const auto& video = sizes(item).video) {
-    need.working =
-        clip_bytes(*video, as,
-                   {.width = request.width,
-                    .height = request.height,
-                    .frames = item.parameters.value("frames", int64_t{1}),
-                    .text_tokens = item.parameters.value("max_sequence_length", int64_t{512}),
-                    .guidance = request.guidance_scale > 1,
-                    .tiled = manner.tiled,
-                    .step_cache = item.parameters.value("step_cache", 0.0) > 0});
+    need.working = clip_bytes(*video, as, clip_shape(item, manner));
     return need;
   }
   need.working = working_bytes(sizes(item), as,

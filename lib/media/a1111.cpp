@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "media/embed.h"
 #include "media/metadata.h"
 #include "media/unicode.h"
 
@@ -275,7 +276,7 @@ std::string a1111_parameters(const Json& item) {
   settings.add("DeepCache interval", parameters, "cache");
   settings.add("Version", "backlot " BACKLOT_VERSION);
 
-  std::string out = text_of(parameters, "prompt");
+  std::string out = prompt_among(parameters);
   const std::string negative = text_of(parameters, "negative_prompt");
   if (!out.empty()) out += '\n';
   if (!negative.empty()) out += fmt::format("Negative prompt: {}\n", negative);

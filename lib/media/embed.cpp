@@ -35,9 +35,9 @@ std::string record_text(const PictureMetadata& metadata) {
 }
 
 std::string prompt_of(const PictureMetadata& metadata) {
-  const Json::json_pointer prompt("/parameters/prompt");
-  if (!metadata.backlot.contains(prompt) || !metadata.backlot[prompt].is_string()) return "";
-  return metadata.backlot[prompt].get<std::string>();
+  return metadata.backlot.is_object() && metadata.backlot.contains("parameters")
+             ? prompt_among(metadata.backlot["parameters"])
+             : "";
 }
 
 ExifFields exif_fields(const PictureMetadata& metadata) {
@@ -85,6 +85,18 @@ std::vector<std::string> extended_xmp_segments(std::string_view packet, std::str
 }
 
 }  // namespace
+
+std::string prompt_among(const Json& parameters) {
+  const auto text = [](const Json& of) {
+    const Json prompt = of.is_object() ? of.value("prompt", Json()) : Json();
+    return prompt.is_string() ? prompt.get<std::string>() : "";
+  };
+  const Json scenes = parameters.is_object() ? parameters.value("scenes", Json()) : Json();
+  if (!scenes.is_array()) return text(parameters);
+  std::string all;
+  for (const auto& scene : scenes) all += (all.empty() ? "" : " / ") + text(scene);
+  return all;
+}
 
 std::vector<std::pair<std::string, std::string>> png_text(const PictureMetadata& metadata) {
   std::vector<std::pair<std::string, std::string>> out;

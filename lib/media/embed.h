@@ -9,6 +9,10 @@
 
 namespace backlot {
 
+// The prompt among an item's parameters; of scenes all of theirs, between slashes; "" if there is
+// none.
+std::string prompt_among(const Json& parameters);
+
 // All of these throw ItemError for text that read_embedded would refuse to read back.
 
 // Keywords and UTF-8 text of PNG's text chunks.

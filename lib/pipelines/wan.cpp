@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "pipelines/device_time.h"
 #include "pipelines/precision.h"
+#include "pipelines/scene_mixer.h"
 #include "pipelines/tensor_errors.h"
 #include "pipelines/wan_checkpoint.h"
 #include "pipelines/wan_pipeline.h"
@@ -98,6 +99,10 @@ VideoRequest WanPipeline::checked(const VideoRequest& request,
     refuse("guidance_scale_2 is for models of two transformers", "leave it out");
   if (!(request.step_cache >= 0))
     refuse(fmt::format("step_cache is {:g}", request.step_cache), "give 0 or more; 0 is off");
+  if (!request.scenes.empty()) {
+    check_scenes(request.scenes);
+    return request;
+  }
   VideoRequest out = request;
   const int64_t chunk = vae.scale_factor_temporal();
   if (request.frames % chunk != 1) {
@@ -105,17 +110,42 @@ VideoRequest WanPipeline::checked(const VideoRequest& request,
     warnings.push_back(fmt::format("{} frames rounded to {}: a clip has {} N + 1", request.frames,
                                    out.frames, chunk));
   }
+  out.scenes = {{request.prompt, request.negative_prompt, request.seed, out.frames}};
   return out;
 }
 
-WanTexts WanPipeline::encode(const VideoRequest& request, std::vector<std::string>& warnings) {
-  WanTexts texts;
+// Rounded, they would not share the frames that they are to share.
+void WanPipeline::check_scenes(const std::vector<VideoScene>& scenes) const {
+  const int64_t chunk = parts_.vae.config().scale_factor_temporal();
+  for (size_t i = 0; i < scenes.size(); ++i) {
+    const VideoScene& scene = scenes[i];
+    if (scene.frames < 1 || scene.frames % chunk != 1)
+      throw ItemError(parts_.where,
+                      fmt::format("{} frames make no scene: it has {} N + 1", scene.frames, chunk),
+                      fmt::format("give 1 more than a multiple of {}", chunk));
+    const int64_t before = scene.transition_frames;
+    const int64_t behind = i + 1 < scenes.size() ? scenes[i + 1].transition_frames : 0;
+    if (before < 0 || behind < 0 || (i == 0 && before > 0) || before + behind >= scene.frames)
+      throw ItemError(parts_.where,
+                      fmt::format("scene {} of {} frames can't share {} with the scene before and "
+                                  "{} with the next",
+                                  i + 1, scene.frames, before, behind),
+                      "give shorter transitions or longer scenes");
+  }
+}
+
+std::vector<WanTexts> WanPipeline::encode(const VideoRequest& request,
+                                          std::vector<std::string>& warnings) {
+  std::vector<WanTexts> all;
   const int64_t length = request.max_sequence_length;
-  texts.positive = parts_.text.encode(request.prompt, length, warnings);
-  if (guided(request))
-    texts.negative = parts_.text.encode(request.negative_prompt, length, warnings);
+  for (const auto& scene : request.scenes) {
+    WanTexts& texts = all.emplace_back();
+    texts.positive = parts_.text.encode(scene.prompt, length, warnings);
+    if (guided(request))
+      texts.negative = parts_.text.encode(scene.negative_prompt, length, warnings);
+  }
   parts_.text.release();
-  return texts;
+  return all;
 }
 
 VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameTaker& take_frame,
@@ -131,16 +161,16 @@ VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameTaker& t
     stop_if_asked(progress);
     const DeviceMark begun(parts_.device);
     progress.stage("text_encode");
-    const WanTexts texts = encode(request, result.warnings);
+    const auto texts = encode(request, result.warnings);
     const DeviceMark encoded(parts_.device);
     progress.stage("denoise");
-    const auto latents = denoise(request, texts, checkpoints, progress, result);
+    auto latents = denoise(request, texts, checkpoints, progress, result);
     const DeviceMark denoised(parts_.device);
 
     // The decoder's tensors are of other sizes than the denoiser's.
     if (meter_.idle() > most_idle_at_decoding) meter_.drop_idle();
     progress.stage("decode");
-    decode(request, latents, take_frame, progress, result);
+    decode(request, std::move(latents), take_frame, progress, result);
     const DeviceMark decoded(parts_.device);
     decoded.wait();
     result.seconds = {encoded.seconds_since(begun), denoised.seconds_since(encoded),
@@ -151,51 +181,70 @@ VideoResult WanPipeline::generate(const VideoRequest& asked, const FrameTaker& t
 
 // What a checkpoint belongs to, besides the model, which its keeper answers for.
 Json WanPipeline::about(const VideoRequest& request) const {
-  Json parts = {{"prompt", request.prompt},
-                {"negative_prompt", request.negative_prompt},
-                {"seed", request.seed},
+  Json scenes = Json::array();
+  for (const auto& scene : request.scenes)
+    scenes.push_back({scene.prompt, scene.negative_prompt, scene.seed, scene.frames});
+  Json parts = {{"scenes", std::move(scenes)},
                 {"steps", request.steps},
                 {"guidance_scale", request.guidance_scale},
                 {"guidance_scale_2", request.guidance_scale_2.value_or(-1)},
-                {"size", {request.width, request.height, request.frames}},
+                {"size", {request.width, request.height}},
                 {"max_sequence_length", request.max_sequence_length},
                 {"scheduler", request.scheduler}};
   if (request.step_cache > 0) parts["step_cache"] = request.step_cache;
-  return {{"version", 1},
+  return {{"version", 2},
           {"request", sha256_hex(parts.dump(-1, ' ', false, Json::error_handler_t::replace))},
           {"device", parts_.device.is_cpu() ? "cpu" : "gpu"},
           {"dtype", dtype()}};
 }
 
-// -> [1, Z, f, h, w] float32
-at::Tensor WanPipeline::denoise(const VideoRequest& request, const WanTexts& texts,
-                                const VideoCheckpoints& checkpoints, Progress& progress,
-                                VideoResult& result) {
-  const auto config = resolve_scheduler_config(request.scheduler, parts_.scheduler_config);
-  insist_on_flow(config, parts_.where);
-  const auto scheduler = make_scheduler(request.scheduler, parts_.scheduler_config);
-  scheduler->set_timesteps(request.steps);
-  const auto& timesteps = scheduler->timesteps();
-  const int64_t calls = timesteps.size(0);
-  const double boundary =
-      parts_.transformer_2 ? parts_.boundary_ratio * config.at("num_train_timesteps").get<double>()
-                           : -1;
+// A scene between two steps.
+struct WanPipeline::Sampling {
+  std::unique_ptr<Scheduler> scheduler;
+  NoiseBatch noise;
+  at::Tensor latents;  // [1, Z, f, h, w] float32
+};
 
+WanPipeline::Sampling WanPipeline::begin(const VideoRequest& request,
+                                         const VideoScene& scene) const {
+  auto scheduler = make_scheduler(request.scheduler, parts_.scheduler_config);
+  scheduler->set_timesteps(request.steps);
   const auto& vae = parts_.vae.config();
   NoiseBatch noise(
-      {request.seed},
-      {parts_.transformer.config().in_channels, vae.latent_frames(request.frames),
+      {scene.seed},
+      {parts_.transformer.config().in_channels, vae.latent_frames(scene.frames),
        request.height / vae.scale_factor_spatial(), request.width / vae.scale_factor_spatial()},
       parts_.device);
   auto latents = noise.draw();
-  int64_t begin = 0;
+  return {std::move(scheduler), std::move(noise), std::move(latents)};
+}
+
+std::vector<at::Tensor> WanPipeline::denoise(const VideoRequest& request,
+                                             const std::vector<WanTexts>& texts,
+                                             const VideoCheckpoints& checkpoints,
+                                             Progress& progress, VideoResult& result) {
+  const auto config = resolve_scheduler_config(request.scheduler, parts_.scheduler_config);
+  insist_on_flow(config, parts_.where);
+  const double boundary =
+      parts_.transformer_2 ? parts_.boundary_ratio * config.at("num_train_timesteps").get<double>()
+                           : -1;
+  std::vector<at::Tensor> finished;
+  Sampling now = begin(request, request.scenes.front());
+  const auto timesteps = now.scheduler->timesteps();
+  const int64_t calls = timesteps.size(0);  // of each scene
+  const int64_t total = calls * std::ssize(request.scenes);
   std::vector<at::Tensor> recalled;  // of the step cache
   if (!checkpoints.resume_from.empty()) {
-    if (auto state =
-            unpack_checkpoint(checkpoints.resume_from, about(request), *scheduler, parts_.device)) {
-      begin = result.resumed_from = state->done;
-      latents = state->latents.to(parts_.device);
-      noise.set_state(0, state->noise);
+    if (auto state = unpack_checkpoint(checkpoints.resume_from, about(request), *now.scheduler,
+                                       parts_.device)) {
+      result.resumed_from = state->done;
+      for (const auto& scene : state->finished) finished.push_back(scene.to(parts_.device));
+      // Of the length of the scene in the works, whose noise it draws.
+      Sampling there = begin(request, request.scenes.at(finished.size()));
+      there.scheduler = std::move(now.scheduler);
+      now = std::move(there);
+      now.latents = state->latents.to(parts_.device);
+      now.noise.set_state(0, state->noise);
       if (!state->more.empty()) {
         result.skipped_evaluations = state->more.back().item<int64_t>();
         state->more.pop_back();
@@ -205,55 +254,62 @@ at::Tensor WanPipeline::denoise(const VideoRequest& request, const WanTexts& tex
       result.warnings.push_back("what an earlier try left does not fit; begun anew");
     }
   }
-  result.evaluations = calls * (guided(request) ? 2 : 1);
+  result.evaluations = total * (guided(request) ? 2 : 1);
   const auto is_low = [&](int64_t call) { return timesteps[call].item<double>() < boundary; };
   std::optional<WanDenoiser> denoiser;
   bool second = false;
   const auto keep = [&](int64_t done) {
     std::vector<at::Tensor> more;
     if (request.step_cache > 0) {
-      more = denoiser->memory();
+      if (denoiser) more = denoiser->memory();
       more.push_back(at::scalar_tensor(result.skipped_evaluations, at::kLong));
     }
-    checkpoints.keep(
-        pack_checkpoint(about(request), done, latents, noise.state(0), *scheduler, more));
+    checkpoints.keep(pack_checkpoint(about(request), done, finished, now.latents,
+                                     now.noise.state(0), *now.scheduler, more));
   };
 
   Pace pace(parts_.device);
   constexpr std::array<size_t, 1> items = {0};
   progress.denoising(items);
-  int64_t kept = begin;
-  for (int64_t call = begin; call < calls; ++call) {
+  int64_t kept = result.resumed_from;
+  for (int64_t done = result.resumed_from; done < total;) {
     if (progress.stop_requested()) {
-      if (checkpoints.keep && call > kept) keep(call);
+      if (checkpoints.keep && done > kept) keep(done);
       throw Interrupted();
     }
+    const int64_t call = done % calls;
     const bool low = is_low(call);
     if (!denoiser || low != second) {
       denoiser.emplace(
-          low ? *parts_.transformer_2 : parts_.transformer, texts,
+          low ? *parts_.transformer_2 : parts_.transformer, texts[finished.size()],
           low ? request.guidance_scale_2.value_or(request.guidance_scale) : request.guidance_scale,
           request.step_cache);
       second = low;
       // What another transformer remembered is of no use to this one.
-      if (!recalled.empty() && is_low(begin - 1) == low) denoiser->recall(recalled);
+      if (!recalled.empty() && is_low(call - 1) == low) denoiser->recall(recalled);
       recalled.clear();
     }
     const auto timestep = upload(timesteps.slice(0, call, call + 1), parts_.device);
     const int64_t skipped = denoiser->skipped();
-    const auto output = (*denoiser)(scheduler->scale_model_input(latents, call), timestep,
+    const auto output = (*denoiser)(now.scheduler->scale_model_input(now.latents, call), timestep,
                                     call == 0 || call + 1 == calls);
     result.skipped_evaluations += denoiser->skipped() - skipped;
-    if (progress.wants_previews(call + 1, calls))
-      show_preview(estimate_original(config, *scheduler, output, latents, call), progress);
-    latents = scheduler->step(output, call, latents, [&] { return noise.draw(); });
-    if (observer_) observer_(call, latents);
+    if (progress.wants_previews(done + 1, total))
+      show_preview(estimate_original(config, *now.scheduler, output, now.latents, call), progress);
+    now.latents = now.scheduler->step(output, call, now.latents, [&] { return now.noise.draw(); });
+    if (observer_) observer_(done, now.latents);
     pace.step();
-    if (call + 1 < calls && checkpoints.due && checkpoints.keep && checkpoints.due(call + 1, calls))
-      keep(kept = call + 1);
-    progress.step(call + 1, calls);
+    ++done;
+    if (call + 1 == calls) {
+      finished.push_back(now.latents);
+      denoiser.reset();
+      if (done < total) now = begin(request, request.scenes[finished.size()]);
+    }
+    if (done < total && checkpoints.due && checkpoints.keep && checkpoints.due(done, total))
+      keep(kept = done);
+    progress.step(done, total);
   }
-  return latents;
+  return finished;
 }
 
 // The first, the middle and the last frame side by side.
@@ -276,10 +332,28 @@ void WanPipeline::show_preview(const at::Tensor& original, Progress& progress) {
   if (!pictures.empty()) progress.preview(0, in_a_row(pictures));
 }
 
-// Frames of the chunk before are on their way while the next ones are decoded.
-void WanPipeline::decode(const VideoRequest& request, const at::Tensor& latents,
+void WanPipeline::decode(const VideoRequest& request, std::vector<at::Tensor> latents,
                          const FrameTaker& take_frame, Progress& progress,
                          VideoResult& result) const {
+  const auto& scenes = request.scenes;
+  int64_t total = 0;
+  for (const auto& scene : scenes) total += scene.frames - scene.transition_frames;
+  SceneMixer mixer([&](Picture frame) {
+    take_frame(std::move(frame));
+    progress.step(++result.frames, total);
+  });
+  for (size_t i = 0; i < scenes.size(); ++i) {
+    mixer.begin(scenes[i].frames, scenes[i].transition_frames,
+                i + 1 < scenes.size() ? scenes[i + 1].transition_frames : 0);
+    decode_scene(
+        request, std::exchange(latents[i], {}), [&](Picture frame) { mixer.add(std::move(frame)); },
+        progress);
+  }
+}
+
+// Frames of the chunk before are on their way while the next ones are decoded.
+void WanPipeline::decode_scene(const VideoRequest& request, const at::Tensor& latents,
+                               const FrameTaker& take, const Progress& progress) const {
   struct Chunk {
     PicturesInFlight pictures;
     DeviceMark there;
@@ -288,13 +362,10 @@ void WanPipeline::decode(const VideoRequest& request, const at::Tensor& latents,
   const auto deliver = [&] {
     if (!coming) return;
     coming->there.wait();
-    for (int64_t i = 0; i < coming->pictures.size(); ++i) {
-      take_frame(coming->pictures.take(i));
-      progress.step(++result.frames, request.frames);
-    }
+    for (int64_t i = 0; i < coming->pictures.size(); ++i) take(coming->pictures.take(i));
     coming.reset();
   };
-  const auto take = [&](const at::Tensor& frames) {  // [1, 3, n, H, W]
+  const auto take_chunk = [&](const at::Tensor& frames) {  // [1, 3, n, H, W]
     stop_if_asked(progress);
     PicturesInFlight pictures(frames.squeeze(0).permute({1, 0, 2, 3}));
     deliver();
@@ -302,7 +373,7 @@ void WanPipeline::decode(const VideoRequest& request, const at::Tensor& latents,
     if (parts_.device.is_cpu()) deliver();
   };
   const auto z = parts_.vae.unscale(latents.to(parts_.vae.dtype()));
-  parts_.vae.decode(z, take,
+  parts_.vae.decode(z, take_chunk,
                     {.tiled = request.vae_tiling, .between = [&] { stop_if_asked(progress); }});
   deliver();
 }

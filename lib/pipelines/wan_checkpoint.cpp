@@ -32,7 +32,9 @@ class Packer : public SchedulerMemory {
     list_.push_back(Json{{"count", tensors.size()}});
     for (auto& each : tensors) add(each);
   }
-  void number(int64_t& number) override { list_.push_back(Json{{"number", number}}); }
+  void number(int64_t& number) override { add_number(number); }
+
+  void add_number(int64_t number) { list_.push_back(Json{{"number", number}}); }
 
   void add(const at::Tensor& tensor) {
     if (!tensor.defined()) {
@@ -104,10 +106,13 @@ class Unpacker : public SchedulerMemory {
 
 }  // namespace
 
-std::string pack_checkpoint(const Json& about, int64_t done, const at::Tensor& latents,
+std::string pack_checkpoint(const Json& about, int64_t done,
+                            const std::vector<at::Tensor>& finished, const at::Tensor& latents,
                             const at::Tensor& noise, Scheduler& scheduler,
                             const std::vector<at::Tensor>& more) {
   Packer packer;
+  packer.add_number(std::ssize(finished));
+  for (const auto& scene : finished) packer.add(scene);
   packer.add(latents);
   packer.add(noise);
   scheduler.show_memory(packer);
@@ -128,6 +133,9 @@ std::optional<Unpacked> unpack_checkpoint(std::string_view bytes, const Json& ab
   Unpacker unpacker(head.at("state"), body.substr(end + 1), device);
   Unpacked state;
   state.done = head.at("done").get<int64_t>();
+  int64_t finished = 0;
+  unpacker.number(finished);
+  for (int64_t i = 0; i < finished; ++i) state.finished.push_back(unpacker.take());
   state.latents = unpacker.take();
   state.noise = unpacker.take();
   scheduler.show_memory(unpacker);

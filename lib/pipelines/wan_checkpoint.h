@@ -1,4 +1,5 @@
-// The state of a clip between two denoising steps, as bytes.
+// The state of a clip between two denoising steps, as bytes: the scenes that are through, and the
+// one in the works.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,15 +16,18 @@
 namespace backlot {
 
 // `about` says what the state belongs to; only where that is equal it is good for anything.
-// `done`: calls of the denoiser. `noise`: the state of the generator.
-// `more`: what else the steps to come depend on.
-std::string pack_checkpoint(const Json& about, int64_t done, const at::Tensor& latents,
+// `done`: calls of the denoiser, for all scenes together. `finished`: latents of scenes that are
+// through. The rest is of the one after those; `noise`: the state of its generator, `more`: what
+// else the steps to come depend on.
+std::string pack_checkpoint(const Json& about, int64_t done,
+                            const std::vector<at::Tensor>& finished, const at::Tensor& latents,
                             const at::Tensor& noise, Scheduler& scheduler,
                             const std::vector<at::Tensor>& more = {});
 
 struct Unpacked {
   int64_t done = 0;
-  at::Tensor latents;  // on the CPU
+  std::vector<at::Tensor> finished;  // these and the next on the CPU
+  at::Tensor latents;
   at::Tensor noise;
   std::vector<at::Tensor> more;  // on the CPU
 };

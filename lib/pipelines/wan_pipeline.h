@@ -33,7 +33,8 @@ struct WanParts {
 
 class WanPipeline final : public VideoPipeline {
  public:
-  // The latents after a step, for those who watch: [1, Z, f, h, w] float32.
+  // A scene's latents after a step, for those who watch: [1, Z, f, h, w] float32. Calls are counted
+  // over all scenes.
   using LatentsObserver = std::function<void(int64_t call, const at::Tensor& latents)>;
 
   explicit WanPipeline(WanParts parts);
@@ -48,13 +49,23 @@ class WanPipeline final : public VideoPipeline {
   void observe_latents(LatentsObserver observer) { observer_ = std::move(observer); }
 
  private:
+  struct Sampling;
+
+  // With at least one scene: a clip of one prompt is one.
   VideoRequest checked(const VideoRequest& request, std::vector<std::string>& warnings) const;
-  WanTexts encode(const VideoRequest& request, std::vector<std::string>& warnings);
-  at::Tensor denoise(const VideoRequest& request, const WanTexts& texts,
-                     const VideoCheckpoints& checkpoints, Progress& progress, VideoResult& result);
+  void check_scenes(const std::vector<VideoScene>& scenes) const;
+  std::vector<WanTexts> encode(const VideoRequest& request, std::vector<std::string>& warnings);
+  Sampling begin(const VideoRequest& request, const VideoScene& scene) const;
+  // Latents of each scene, [1, Z, f, h, w] float32.
+  std::vector<at::Tensor> denoise(const VideoRequest& request, const std::vector<WanTexts>& texts,
+                                  const VideoCheckpoints& checkpoints, Progress& progress,
+                                  VideoResult& result);
   void show_preview(const at::Tensor& original, Progress& progress);
-  void decode(const VideoRequest& request, const at::Tensor& latents, const FrameTaker& take_frame,
-              Progress& progress, VideoResult& result) const;
+  // Lets go of each scene's latents once it is decoded.
+  void decode(const VideoRequest& request, std::vector<at::Tensor> latents,
+              const FrameTaker& take_frame, Progress& progress, VideoResult& result) const;
+  void decode_scene(const VideoRequest& request, const at::Tensor& latents, const FrameTaker& take,
+                    const Progress& progress) const;
   Json about(const VideoRequest& request) const;
 
   WanParts parts_;

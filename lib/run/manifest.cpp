@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/time.h"
+#include "spec/scene_spans.h"
 
 namespace backlot {
 namespace {
@@ -70,6 +71,11 @@ void add_text(Json& out, const Item& item, const TextRecords& texts) {
   out["prompt"] = prompt_of(item.parameters);
   out["enhanced_prompt"] = made ? Json(found->second.text) : Json();
   out["enhancement"] = made ? enhancement_json(found->second) : Json();
+}
+
+// Of a clip that has several: where each is.
+void add_scenes(Json& out, const Item& item) {
+  for (const auto& span : scene_spans(item.parameters)) out["scenes"].push_back(to_json(span));
 }
 
 Json item_json(const Item& item, const Record& record, const std::string& fingerprint) {
@@ -153,6 +159,7 @@ void write_manifest(const RootedFolder& root, const ManifestView& view) {
     out.write(i ? ",\n    " : "\n    ");
     Json json = item_json(item, view.records[i], fingerprints[item.model.string()]);
     add_text(json, item, view.texts);
+    add_scenes(json, item);
     if (const auto& clip = view.records[i].file.clip) json.update(to_json(*clip));
     out.write(dump(json));
   }

@@ -81,9 +81,10 @@ Json page_item(const Json& item) {
       out[key] = *found;
   if (out.contains("enhancement")) keep_large_integers_exact(out["enhancement"]);
   // Of clips alone.
-  for (const auto* key : {"frames", "fps", "codec", "poster"})
+  for (const auto* key : {"frames", "fps", "codec", "poster", "scenes"})
     if (const auto found = item.find(key); found != item.end() && !found->is_null())
       out[key] = *found;
+  if (out.contains("scenes")) keep_large_integers_exact(out["scenes"]);
   out["model"] = item.at("model").at("path");
   out["fingerprint"] = item.at("model").at("fingerprint");
   if (!out["parameters"].is_object()) out["parameters"] = Json::object();

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "schedulers/names.h"
 #include "spec/fields.h"
+#include "spec/scenes.h"
 #include "spec/tree.h"
 #include "spec/yaml.h"
 
@@ -195,6 +196,8 @@ Json check_field(const Field& field, const Json& value) {
       return check_texts(field, value);
     case FieldKind::chat:
       return check_chat(field, value);
+    case FieldKind::scenes:
+      return scenes_from(value_from_json(value, Mark{}));
     case FieldKind::boolean:
       if (!value.is_boolean()) wrong_kind(field, value);
       return value;
@@ -216,6 +219,7 @@ Json field_from_text(const Field& field, std::string_view text) {
       [[fallthrough]];
     case FieldKind::size:
     case FieldKind::chat:
+    case FieldKind::scenes:
     case FieldKind::scheduler: {
       if (!text.starts_with('[') && !text.starts_with('{')) return plain_scalar(text);
       Json parsed = Json::parse(text, nullptr, false);
@@ -255,6 +259,9 @@ std::string describe_kind(const Field& field) {
       return "a text or a list of texts";
     case FieldKind::chat:
       return "a list of {role: system, user or assistant, content: text}";
+    case FieldKind::scenes:
+      return "a list of prompts, or of {prompt, negative_prompt, seed, frames, transition, "
+             "transition_frames}";
     case FieldKind::integer:
       break;
   }

@@ -11,6 +11,7 @@
 #include "spec/output_names.h"
 #include "spec/output_settings.h"
 #include "spec/presets.h"
+#include "spec/scenes.h"
 #include "spec/yaml.h"
 
 namespace backlot {
@@ -86,7 +87,17 @@ class DocumentReader {
     return checked(field, entry.value);
   }
 
+  // With the places of the scenes, for what can only be said of them once the job is whole.
+  FieldValue checked_scenes(const Field& field, const Value& value) const try {
+    FieldValue scenes{&field, scenes_from(value), value.mark()};
+    scenes.entries = value.items();
+    return scenes;
+  } catch (const ProblemAt& problem) {
+    fail(problem.mark, "scenes " + problem.what, problem.mend);
+  }
+
   FieldValue checked(const Field& field, const Value& value) const {
+    if (field.kind == FieldKind::scenes && !value.is_null()) return checked_scenes(field, value);
     const std::string prefix = std::string(field.name) + " ";
     return {&field,
             doc_.sources.at(value.mark(), prefix,
@@ -270,7 +281,7 @@ class DocumentReader {
     need_map(entry.value, "matrix", "write `matrix: {seed: [1, 2], steps: [10, 20]}`");
     for (const auto& [key, mark, values] : entry.value.entries()) {
       const Field& field = known_field(key, mark, doc_.sources, doc_.task);
-      if (!field.parameter)
+      if (!can_vary(field))
         fail(mark, fmt::format("{} can't vary in a matrix", key), "give it in the job itself");
       if (!values.is_list() || values.items().empty())
         fail(values.mark(), fmt::format("matrix.{} is not a list of values", key),

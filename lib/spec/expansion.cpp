@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "spec/scenes.h"
+
 namespace backlot {
 namespace {
 
@@ -9,9 +11,10 @@ namespace {
 uint64_t axis_size(const Axis& axis) {
   if (!axis.field->alternatives) return axis.values.size();
   uint64_t sum = 0;
-  for (const auto& [field, value, mark] : axis.values)
-    sum = saturating_sum(
-        sum, value.is_string() ? Alternatives(value.get_ref<const std::string&>()).count() : 1);
+  for (const auto& given : axis.values)
+    sum = saturating_sum(sum, given.value.is_string()
+                                  ? Alternatives(given.value.get_ref<const std::string&>()).count()
+                                  : 1);
   return sum;
 }
 
@@ -45,13 +48,9 @@ Expansion::Expansion(const SpecDocument& document, const Job& job, const Row* ro
     if (field.name == "count") {
       if (!value->value.is_null()) count_ = value->value.get<uint64_t>();
     } else if (field.alternatives && value->value.is_string()) {
-      Alternatives alternatives = document.sources.at(
-          value->mark, std::string(field.name) + " ",
-          [&] { return Alternatives(value->value.get_ref<const std::string&>()); });
-      const size_t first = choices_.size();
-      for (const uint64_t size : alternatives.groups())
-        choices_.push_back({nullptr, texts_.size(), size});
-      texts_.push_back({*value, std::move(alternatives), first});
+      add_text(document, *value);
+    } else if (field.kind == FieldKind::scenes && !value->value.is_null()) {
+      add_scenes(document, *value);
     } else {
       fields_.set(*value);
     }
@@ -79,8 +78,31 @@ Expansion::Expansion(const SpecDocument& document, const Job& job, const Row* ro
   }
 }
 
+Expansion::Text& Expansion::add_text(const SpecDocument& document, const FieldValue& value) {
+  Alternatives alternatives =
+      document.sources.at(value.mark, std::string(value.field->name) + " ",
+                          [&] { return Alternatives(value.value.get_ref<const std::string&>()); });
+  const size_t first = choices_.size();
+  for (const uint64_t size : alternatives.groups())
+    choices_.push_back({nullptr, texts_.size(), size});
+  return texts_.emplace_back(Text{value, std::move(alternatives), first});
+}
+
+void Expansion::add_scenes(const SpecDocument& document, const FieldValue& scenes) {
+  fields_.set(scenes);
+  for (size_t i = 0; i < scenes.value.size(); ++i)
+    for (const char* key : {"prompt", "negative_prompt"}) {
+      const auto text = scenes.value[i].find(key);
+      if (text == scenes.value[i].end() || !text->is_string()) continue;
+      Text& added = add_text(document, {scenes.field, *text, scene_mark(scenes, i, key)});
+      added.scene = i;
+      added.scene_key = key;
+    }
+}
+
 void Expansion::check_prompt(const SpecDocument& document, const Job& job, const Row* row) const {
   const Field *prompt = find_field("prompt"), *messages = find_field("messages");
+  const auto* scenes = fields_.find("scenes");
   const auto* chat = fields_.find(messages);
   if ((chat && !chat->value.is_null()) || varies(job, messages)) {
     const auto is_prompt = [&](const Text& text) { return text.value.field == prompt; };
@@ -90,14 +112,21 @@ void Expansion::check_prompt(const SpecDocument& document, const Job& job, const
                             "prompt and messages are given", "remove one of the two");
     return;
   }
-  const bool in_text =
-      std::ranges::any_of(texts_, [&](const Text& text) { return text.value.field == prompt; });
-  if (in_text) return;
+  const auto in_text =
+      std::ranges::find_if(texts_, [&](const Text& text) { return text.value.field == prompt; });
+  if (scenes && !scenes->value.is_null()) {
+    if (in_text != texts_.end() || varies(job, prompt))
+      document.sources.fail(in_text != texts_.end() ? in_text->value.mark : job.mark,
+                            "prompt and scenes are given, which have their own prompts",
+                            "remove one of the two");
+    return;
+  }
+  if (in_text != texts_.end()) return;
   for (const auto& axis : job.matrix)
     if (axis.field == prompt) {
-      for (const auto& [field, value, mark] : axis.values)
-        if (value.is_null())
-          document.sources.fail(mark, "prompt is null", "give a text; \"\" is an empty one");
+      for (const auto& given : axis.values)
+        if (given.value.is_null())
+          document.sources.fail(given.mark, "prompt is null", "give a text; \"\" is an empty one");
       return;
     }
   document.sources.fail(row ? row->mark : job.mark, "prompt is missing",
@@ -120,11 +149,17 @@ std::vector<uint64_t> Expansion::choices_of(uint64_t index) const {
 FieldValues Expansion::combination(uint64_t index) const {
   const auto digits = choices_of(index);
   FieldValues out = fields_;
+  FieldValue scenes;
+  if (const auto* given = fields_.find("scenes")) scenes = *given;
   for (const auto& text : texts_) {
     const std::span<const uint64_t> chosen(digits.data() + text.first_choice,
                                            text.alternatives.groups().size());
-    out.set({text.value.field, text.alternatives.text(chosen), text.value.mark});
+    if (text.scene_key)
+      scenes.value[text.scene][text.scene_key] = text.alternatives.text(chosen);
+    else
+      out.set({text.value.field, text.alternatives.text(chosen), text.value.mark});
   }
+  if (scenes.field) out.set(std::move(scenes));
   for (size_t i = 0; i < choices_.size(); ++i)
     if (choices_[i].axis) out.set(axis_value(*choices_[i].axis, digits[i]));
   return out;

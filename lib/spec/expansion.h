@@ -34,8 +34,13 @@ class Expansion {
     FieldValue value;
     Alternatives alternatives;
     size_t first_choice;
+    // Of a text in a scene: which one, counted from 0, and under what key.
+    size_t scene = 0;
+    const char* scene_key = nullptr;
   };
 
+  Text& add_text(const SpecDocument& document, const FieldValue& value);
+  void add_scenes(const SpecDocument& document, const FieldValue& scenes);
   void check_prompt(const SpecDocument& document, const Job& job, const Row* row) const;
   std::vector<uint64_t> choices_of(uint64_t index) const;
 

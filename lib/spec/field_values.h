@@ -10,9 +10,10 @@
 namespace backlot {
 
 struct FieldValue {
-  const Field* field;
+  const Field* field = nullptr;
   Json value;  // checked; null stands for absence that overrides a default
   Mark mark;
+  std::vector<Value> entries = {};  // of scenes, as they were written, where that is known
 };
 
 // A few entries, looked up linearly: there are some two dozen fields.

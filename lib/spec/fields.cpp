@@ -7,6 +7,8 @@ namespace {
 
 constexpr std::string_view long_prompt_choices[] = {"truncate", "chunk"};
 
+constexpr std::string_view transition_choices[] = {"cut", "crossfade"};
+
 constexpr unsigned bit(Task task) { return 1u << static_cast<unsigned>(task); }
 constexpr unsigned texts = bit(Task::enhance);
 constexpr unsigned videos = bit(Task::text_to_video);
@@ -135,6 +137,28 @@ constexpr Field fields[] = {
      .least = 1,
      .most = 240,
      .default_json = "16.0",
+     .tasks = videos,
+     .families = wan},
+    // The three are absent from clips of one prompt: those keep their ids.
+    {.name = "scenes",
+     .kind = FieldKind::scenes,
+     .help = "several prompts for one clip, in the place of prompt",
+     .absent = "none",
+     .tasks = videos,
+     .families = wan},
+    {.name = "transition",
+     .kind = FieldKind::choice,
+     .help = "how scenes follow one another",
+     .choices = transition_choices,
+     .absent = "`\"cut\"`",
+     .tasks = videos,
+     .families = wan},
+    {.name = "transition_frames",
+     .kind = FieldKind::integer,
+     .help = "frames that two scenes share in a cross-fade",
+     .least = 1,
+     .most = 4096,
+     .absent = "`8`",
      .tasks = videos,
      .families = wan},
     {.name = "max_sequence_length",

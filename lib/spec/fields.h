@@ -27,6 +27,7 @@ enum class FieldKind {
   scheduler,  // a name, or a mapping with _class_name
   texts,      // a text or a list of texts, none empty; items carry a list
   chat,       // [{"role": …, "content": text}, …]
+  scenes,     // [{"prompt": text, …}, …], each with some of scene_keys
 };
 
 struct Field {
@@ -50,6 +51,11 @@ struct Field {
     return families & 1u << static_cast<unsigned>(family);
   }
 };
+
+// Whether it may stand in a matrix.
+inline bool can_vary(const Field& field) {
+  return field.parameter && field.kind != FieldKind::scenes;
+}
 
 // All of them, in the order in which people read them.
 std::span<const Field> job_fields();

@@ -58,7 +58,7 @@ bool by_video_model(const Item& item);
 // then in "enhance". Reading that again needs no language model.
 Json rendered_parameters(const Item& item);
 
-// The prompt among `parameters`; of a chat, what was said last.
+// The prompt among `parameters`; of a chat, what was said last; of scenes all, between slashes.
 std::string prompt_of(const Json& parameters);
 
 // A text that a language model is to make before the items that use it.

@@ -10,6 +10,7 @@
 #include "spec/output_names.h"
 #include "spec/planned_texts.h"
 #include "spec/resolve.h"
+#include "spec/scenes.h"
 #include "spec/spec.h"
 
 namespace backlot {
@@ -82,6 +83,13 @@ class Planner {
     item.model_fingerprint = model.fingerprint;
     check_for_model(fields, model);
     item.parameters = parameters(fields, model);
+    if (document_.task == Task::text_to_video) {
+      settle_scenes(fields, model.frames_multiple, document_.sources, item.parameters);
+      if (job.enhance && count_scenes(item.parameters) > 0)
+        document_.sources.fail(fields.find("scenes")->mark,
+                               "an enhance stage makes one prompt rich, and a job has scenes",
+                               "write `enhance: false` in the job, and rich prompts in its scenes");
+    }
     if (const auto* value = given("vae")) {
       const Vae& vae = vae_of(*value);
       item.vae = vae.folder;
@@ -137,9 +145,11 @@ class Planner {
 
   uint64_t first_seed(const FieldValue* seed, const Json& parameters, uint64_t count) {
     const uint64_t first = seed ? seed->value.get<uint64_t>() : drawn_seed(parameters);
-    if (first + (count - 1) < first)
+    const uint64_t scenes = count_scenes(parameters);
+    if (first + (count - 1) + (scenes > 0 ? scenes - 1 : 0) < first)
       document_.sources.fail(seed->mark,
-                             fmt::format("seed {} + count {} is over 2^64-1", first, count),
+                             fmt::format("seed {} + count {}{} is over 2^64-1", first, count,
+                                         scenes > 0 ? fmt::format(" + scenes {}", scenes) : ""),
                              "give a smaller seed");
     return first;
   }
@@ -149,8 +159,10 @@ class Planner {
     for (uint64_t i = 0; i < count; ++i) {
       Item item = like;
       item.parameters["seed"] = first + i;
+      if (count_scenes(item.parameters) > 0) give_scene_seeds(item.parameters, first + i);
       item.id = item_id(document_.task, item.parameters, item.model_fingerprint);
-      place(job, std::move(item), first + i);
+      const uint64_t own = item.parameters["seed"];
+      place(job, std::move(item), own);
     }
   }
 

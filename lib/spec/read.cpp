@@ -82,8 +82,11 @@ Value read_assigned(std::string_view text, std::span<const Step> steps, const So
                     Mark mark) {
   const Step& last = steps.back();
   const bool in_job = steps.front().key == "jobs" || steps.front().key == "defaults";
-  const Field* field =
-      in_job && steps.size() < 4 && last.kind == Step::Kind::key ? find_field(last.key) : nullptr;
+  const bool in_scene =
+      std::any_of(steps.begin(), steps.end() - 1, [](const Step& s) { return s.key == "scenes"; });
+  const Field* field = in_job && (steps.size() < 4 || in_scene) && last.kind == Step::Kind::key
+                           ? find_field(last.key)
+                           : nullptr;
   if (field)
     return value_from_json(
         sources.at(mark, last.key + " ", [&] { return field_from_text(*field, text); }), mark);
@@ -96,7 +99,8 @@ Value read_assigned(std::string_view text, std::span<const Step> steps, const So
 
 // Values of the quick form keep the option that gave them as their place.
 Value quick_value(const std::string& key, const Json& given, Sources& sources) {
-  std::string option = "--" + key;
+  // Texts of scenes come one by one.
+  std::string option = "--" + (key == "scenes" && given.is_array() ? "scene" : key);
   std::ranges::replace(option, '_', '-');
   const Mark mark{sources.add(option)};
   const Field* field = find_field(key);
@@ -105,6 +109,16 @@ Value quick_value(const std::string& key, const Json& given, Sources& sources) {
       sources.at(mark, key + " ",
                  [&] { return field_from_text(*field, given.get_ref<const std::string&>()); }),
       mark);
+}
+
+// What the run is named after.
+std::string name_of_quick(const Json& fields, const std::vector<std::string>& prompts) {
+  if (!prompts.empty()) return prompts.front();
+  const Json scenes = fields.value("scenes", Json());
+  const Json first = scenes.is_array() && !scenes.empty() ? scenes[0] : Json();
+  const Json prompt = first.is_object() ? first.value("prompt", Json()) : first;
+  if (prompt.is_string()) return prompt;
+  return scenes.is_null() ? "prompts" : "scenes";
 }
 
 }  // namespace
@@ -158,8 +172,8 @@ SpecDocument quick_spec(const Json& fields, const std::vector<std::string>& prom
                                                       : defaults;
     place.push_back({key, mark, std::move(value)});
   }
-  const bool has_other =
-      fields.contains("prompts_from") || fields.contains("matrix") || fields.contains("prompt");
+  const bool has_other = fields.contains("prompts_from") || fields.contains("matrix") ||
+                         fields.contains("prompt") || fields.contains("scenes");
   if (prompts.empty() && !has_other)
     sources.fail(whole, "nothing to make", "give --prompt TEXT, or a spec");
   Value::List jobs;
@@ -175,7 +189,7 @@ SpecDocument quick_spec(const Json& fields, const std::vector<std::string>& prom
   Value root(whole, std::move(top));
   for (const auto& assignment : sets) root = apply_set(root, assignment, sources);
   return document_from(root, std::move(sources), fs::current_path(),
-                       slug(prompts.empty() ? "prompts" : prompts.front(), 40));
+                       slug(name_of_quick(fields, prompts), 40));
 }
 
 }  // namespace backlot

@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "spec/scene_spans.h"
 #include "spec/spec.h"
 
 namespace backlot {
@@ -26,8 +27,19 @@ void read(const Json& parameters, const char* name, std::optional<T>& into) {
 std::string rendered_prompt(const Item& item) {
   if (!item.text_id.empty() && !item.enhanced_prompt)
     throw ItemError(item.output, "its prompt has not been enhanced yet", "run its spec again");
+  if (item.parameters.contains("scenes")) return "";  // which have their own
   return item.enhanced_prompt ? *item.enhanced_prompt
                               : item.parameters.at("prompt").get<std::string>();
+}
+
+VideoScene video_scene(const Json& parameters) {
+  VideoScene scene;
+  scene.prompt = parameters.at("prompt").get<std::string>();
+  read(parameters, "negative_prompt", scene.negative_prompt);
+  scene.seed = parameters.at("seed").get<uint64_t>();
+  scene.frames = parameters.at("frames").get<int64_t>();
+  read(parameters, "transition_frames", scene.transition_frames);
+  return scene;
 }
 
 }  // namespace
@@ -51,6 +63,8 @@ VideoRequest video_request(const Item& item) {
     if (p.contains("scheduler")) request.scheduler = p["scheduler"];
     read(p, "vae_tiling", request.vae_tiling);
     read(p, "step_cache", request.step_cache);
+    if (p.contains("scenes"))
+      for (const auto& scene : p["scenes"]) request.scenes.push_back(video_scene(scene));
   } catch (const Json::exception& error) {
     unreadable(item, error);
   }
@@ -58,6 +72,11 @@ VideoRequest video_request(const Item& item) {
 }
 
 std::string prompt_of(const Json& parameters) {
+  if (const auto spans = scene_spans(parameters); !spans.empty()) {
+    std::string all = spans.front().prompt;
+    for (size_t i = 1; i < spans.size(); ++i) all += " / " + spans[i].prompt;
+    return all;
+  }
   const auto messages = parameters.find("messages");
   return messages == parameters.end() ? parameters.at("prompt").get<std::string>()
                                       : messages->back().at("content").get<std::string>();

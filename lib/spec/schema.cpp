@@ -5,9 +5,15 @@
 #include <algorithm>
 
 #include "spec/fields.h"
+#include "spec/scenes.h"
 
 namespace backlot {
 namespace {
+
+Json object_of(Json properties) {
+  return {
+      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+}
 
 Json type_of(const Field& field) {
   switch (field.kind) {
@@ -49,6 +55,17 @@ Json type_of(const Field& field) {
                  {{"role", {{"enum", {"system", "user", "assistant"}}}},
                   {"content", {{"type", "string"}}}}},
                 {"additionalProperties", false}}}};
+    case FieldKind::scenes: {
+      Json scene = Json::object();
+      for (const auto key : scene_keys)
+        scene[std::string(key)] = {{"$ref", "#/$defs/" + std::string(key)}};
+      Json mapping = object_of(std::move(scene));
+      mapping["required"] = {"prompt"};
+      return {{"type", "array"},
+              {"minItems", 1},
+              {"maxItems", most_scenes},
+              {"items", {{"anyOf", {{{"type", "string"}}, std::move(mapping)}}}}};
+    }
     case FieldKind::integer: {
       Json type = {{"type", "integer"}, {"minimum", field.least}, {"maximum", field.most}};
       if (field.multiple > 1) type["multipleOf"] = field.multiple;
@@ -66,11 +83,6 @@ Json schema_of(const Field& field) {
               {"anyOf", Json::array({type_of(field), {{"type", "null"}}})}};
   if (!field.default_json.empty()) out["default"] = Json::parse(field.default_json);
   return out;
-}
-
-Json object_of(Json properties) {
-  return {
-      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
 }
 
 Json size_schema() {
@@ -126,7 +138,7 @@ Json spec_schema() {
     const Json reference = {{"$ref", "#/$defs/" + name}};
     fields[name] = schema_of(field);
     defaults[name] = reference;
-    if (field.parameter) axes[name] = {{"type", "array"}, {"items", reference}, {"minItems", 1}};
+    if (can_vary(field)) axes[name] = {{"type", "array"}, {"items", reference}, {"minItems", 1}};
   }
   Json job = {{"id", {{"type", "string"}, {"minLength", 1}, {"maxLength", 1000}}},
               {"prompts_from", {{"type", "string"}, {"pattern", "\\.(txt|csv|jsonl)$"}}},

@@ -77,6 +77,7 @@ struct ModelFacts {
   int64_t default_width = 1024, default_height = 1024;  // pixels: sample_size * 8
   ModelFamily family = ModelFamily::sdxl;
   int64_t side_multiple = 8;      // pixels that width and height are multiples of
+  int64_t frames_multiple = 4;    // clips have one frame more than a multiple of this
   bool two_transformers = false;  // whether guidance_scale_2 means anything
 };
 

@@ -62,6 +62,15 @@ int64_t decode_bytes(const VideoSizes& sizes, const ClipShape& shape, int64_t ea
   return map * chunk * maps + cache + held + latent_values(sizes, shape) * 2 * 4;
 }
 
+int64_t waiting_bytes(const VideoSizes& sizes, const ClipShape& shape, int64_t each) {
+  if (shape.scenes <= 1) return 0;
+  ClipShape others = shape;
+  others.frames = std::max<int64_t>(shape.frames_of_all - shape.frames, 1);
+  const int64_t texts =
+      (shape.scenes - 1) * shape.text_tokens * sizes.text_width * each * (shape.guidance ? 2 : 1);
+  return texts + latent_values(sizes, others) * 4 + 3 * shape.width * shape.height * shape.shared;
+}
+
 }  // namespace
 
 VideoSizes video_sizes(const ModelFolder& model, const std::optional<std::string>& variant) {
@@ -95,7 +104,7 @@ uint64_t clip_bytes(const VideoSizes& sizes, const ClipShape& shape, int64_t val
   constexpr int64_t scratch = int64_t{32} << 20;  // of kernels
   return static_cast<uint64_t>(std::max(denoise_bytes(sizes, shape, value_bytes),
                                         decode_bytes(sizes, shape, vae_value_bytes)) +
-                               scratch);
+                               waiting_bytes(sizes, shape, value_bytes) + scratch);
 }
 
 }  // namespace backlot

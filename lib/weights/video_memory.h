@@ -32,6 +32,9 @@ struct ClipShape {
   bool guidance = false;
   bool tiled = false;       // decoded in tiles
   bool step_cache = false;  // what the blocks did at an earlier step is kept
+  // Of a clip of several scenes, of which `frames` is the longest: how many they are, how many
+  // frames they have together, and how many the longest cross-fade shares.
+  int64_t scenes = 1, frames_of_all = 0, shared = 0;
 };
 
 // The decoder's tiles, in pixels along each side.
@@ -40,7 +43,9 @@ constexpr int64_t wan_tile = 256;
 // Working memory while a clip is made, at its peak: the larger of the transformer's (one block at
 // work on all of the clip's tokens, beside the texts' keys and values) and the decoder's (one chunk
 // of frames at full size, beside what its convolutions remember; not the whole clip, unless it is
-// tiled). `value_bytes`: of the transformer's numbers, `vae_value_bytes` of the decoder's.
+// tiled). Besides, of scenes, what waits: all texts, the latents of those that are through,
+// pictures that are to be mixed. `value_bytes`: of the transformer's numbers, `vae_value_bytes` of
+// the decoder's.
 uint64_t clip_bytes(const VideoSizes& sizes, const ClipShape& shape, int64_t value_bytes,
                     int64_t vae_value_bytes);
 

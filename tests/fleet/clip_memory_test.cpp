@@ -118,6 +118,33 @@ TEST(ClipMemory, AStepCacheTakesItsOwn) {
             plans.need(clip(1280, 720, 161), gpu, manner, 1).working + 6 * stream);
 }
 
+Item scenes_of(std::initializer_list<int64_t> lengths, int64_t shared) {
+  Item item = clip(832, 480, 0);
+  int64_t frames = 0;
+  for (const int64_t length : lengths) {
+    Json scene = {{"prompt", "p"}, {"seed", 1}, {"frames", length}};
+    if (frames > 0) scene["transition_frames"] = shared;
+    frames += length - (frames > 0 ? shared : 0);
+    item.parameters["scenes"].push_back(std::move(scene));
+  }
+  item.parameters.erase("prompt");
+  item.parameters["frames"] = frames;
+  return item;
+}
+
+TEST(ClipMemory, OfScenesIsThatOfTheLongestAndALittle) {
+  auto plans = planner(wan_1_3b());
+  const DeviceMemory gpu = device("cuda:0", 24 * GiB);
+  const Manner manner{.dtype = "bfloat16"};
+  const uint64_t one = plans.need(clip(832, 480, 81), gpu, manner, 1).working;
+  const uint64_t six = plans.need(scenes_of({41, 81, 81, 81, 81, 81}, 8), gpu, manner, 1).working;
+  EXPECT_GT(six, one);
+  EXPECT_LT(six, one + one / 20);
+  EXPECT_GT(plans.need(clip(832, 480, 406), gpu, manner, 1).working, 2 * six);
+  EXPECT_EQ(plans.key(scenes_of({41, 81}, 8), gpu, manner),
+            plans.key(clip(832, 480, 81), gpu, manner));
+}
+
 TEST(ClipMemory, OneClipIsMadeAtATimeWhateverIsAsked) {
   MemoryWish wish;
   wish.batch_size = 8;

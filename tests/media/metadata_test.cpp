@@ -50,6 +50,17 @@ TEST(A1111, WritesTheWidelyReadForm) {
             "Size: 128x96, Model hash: 0123456789, Model: pocket-xl, Version: backlot 0.1.0");
 }
 
+TEST(A1111, NamesThePromptsOfAllScenes) {
+  Json item = apple();
+  item["parameters"].erase("prompt");
+  item["parameters"].erase("negative_prompt");
+  item["parameters"]["scenes"] = {{{"prompt", "a fox"}, {"seed", 7}}, {{"prompt", "a hare"}}};
+  EXPECT_TRUE(a1111_parameters(item).starts_with("a fox / a hare\nSteps: 20, "));
+  // Paths are cut where they lie, not what a scene says of them.
+  item["parameters"]["scenes"][0]["prompt"] = "/home is a place";
+  EXPECT_EQ(without_folders(item)["parameters"]["scenes"][0]["prompt"], "/home is a place");
+}
+
 TEST(A1111, SpellsSamplersAsTheWebUiDoes) {
   const auto line = [](const Json& scheduler) {
     Json item = apple();

@@ -8,73 +8,12 @@
 
 #include "base/error.h"
 #include "media/picture_io.h"
-#include "pipelines/oracle_case.h"
-#include "pipelines/wan.h"
-#include "pipelines/wan_checkpoint.h"
+#include "pipelines/wan_clips.h"
 #include "pipelines/wan_pipeline.h"
 #include "support/read_safetensors.h"
 
 namespace backlot {
 namespace {
-
-VideoRequest request_of(const Json& job) {
-  VideoRequest request;
-  request.prompt = job.at("prompt");
-  request.negative_prompt = job.value("negative_prompt", "");
-  request.seed = job.at("seed");
-  request.steps = job.at("steps");
-  request.guidance_scale = job.at("guidance_scale");
-  if (job.contains("guidance_scale_2")) request.guidance_scale_2 = job["guidance_scale_2"];
-  request.width = job.at("width");
-  request.height = job.at("height");
-  request.frames = job.at("frames");
-  request.max_sequence_length = job.at("max_sequence_length");
-  request.scheduler = job.value("scheduler", Json());
-  return request;
-}
-
-std::unique_ptr<VideoPipeline> load(const std::string& the_case,
-                                    TextEncoderPlace place = TextEncoderPlace::held,
-                                    Precision precision = Precision::float32) {
-  const auto recorded = oracle_json(the_case);
-  VideoPipelineOptions options;
-  options.model = oracles() + "/" + the_case + "/" + recorded.at("model").get<std::string>();
-  options.precision = precision;
-  options.text_encoder = place;
-  Silent silent;
-  return load_wan(options, at::kCPU, silent);
-}
-
-struct Made {
-  std::vector<Picture> frames;
-  VideoResult result;
-};
-
-Made make(VideoPipeline& pipeline, const VideoRequest& request, Progress& progress,
-          const VideoCheckpoints& checkpoints = {}) {
-  Made made;
-  made.result = pipeline.generate(
-      request, [&](Picture frame) { made.frames.push_back(std::move(frame)); }, checkpoints,
-      progress);
-  return made;
-}
-
-Made make(VideoPipeline& pipeline, const VideoRequest& request,
-          const VideoCheckpoints& checkpoints = {}) {
-  Silent silent;
-  return make(pipeline, request, silent, checkpoints);
-}
-
-bool same(const Made& a, const Made& b) {
-  return std::ranges::equal(a.frames, b.frames, {}, &Picture::rgb, &Picture::rgb);
-}
-
-VideoRequest small_request() {
-  VideoRequest request = request_of(oracle_json("wan-t2v").at("job"));
-  request.frames = 5;
-  request.steps = 4;
-  return request;
-}
 
 class WanOracle : public ::testing::TestWithParam<const char*> {};
 
@@ -229,15 +168,6 @@ TEST(Wan, BeginsAnewWhereACheckpointDoesNotFit) {
   other.seed += 1;
   EXPECT_FALSE(same(expect_anew(kept, other), whole));
 }
-
-struct StopsAfter : Silent {
-  explicit StopsAfter(int64_t steps) : steps(steps) {}
-  void stage(std::string_view name) override { denoising = name == "denoise"; }
-  void step(int64_t done, int64_t) override { stop = denoising && done >= steps; }
-  bool stop_requested() const override { return stop; }
-  int64_t steps;
-  bool denoising = false, stop = false;
-};
 
 TEST(Wan, KeepsWhatThereIsWhenItIsStopped) {
   const auto pipeline = load("wan22-t2v");

@@ -6,10 +6,18 @@
 #include "media/pictures.h"
 #include "run/fake_run.h"
 #include "run/report.h"
+#include "support/schema.h"
 #include "support/temporary_folder.h"
 
 namespace backlot {
 namespace {
+
+Json page_data(const fs::path& folder) {
+  const std::string html = read_file(folder / "report.html");
+  const std::string start = R"(<script type="application/json" id="data">)";
+  const size_t from = html.find(start) + start.size();
+  return Json::parse(html.substr(from, html.find("</script>", from) - from));
+}
 
 TEST(Report, GivesClipsPosters) {
   TemporaryFolder scratch;
@@ -31,10 +39,7 @@ TEST(Report, GivesClipsPosters) {
   write_file_durably(folder / stale, "of a clip that is gone");
   write_file_durably(folder / "posters" / "mine.jpg", "somebody's own");
   build_report(folder);
-  const std::string html = read_file(folder / "report.html");
-  const std::string start = R"(<script type="application/json" id="data">)";
-  const size_t from = html.find(start) + start.size();
-  const Json items = Json::parse(html.substr(from, html.find("</script>", from) - from))["items"];
+  const Json items = page_data(folder)["items"];
   const std::string poster = "posters/" + hash + ".jpg";
   EXPECT_EQ(items[0]["poster"], poster);
   EXPECT_FALSE(items[1].contains("poster"));
@@ -47,6 +52,34 @@ TEST(Report, GivesClipsPosters) {
   write_file_durably(folder / poster, "kept, not made again");
   build_report(folder);
   EXPECT_EQ(read_file(folder / poster), "kept, not made again");
+}
+
+TEST(Report, SaysWhereScenesAre) {
+  TemporaryFolder scratch;
+  const fs::path folder = scratch / "run";
+  Plan plan = fake::plan(2);
+  Json& parameters = plan.items[0].parameters;
+  parameters.erase("prompt");
+  parameters["scenes"] = {
+      {{"prompt", "a fox"}, {"seed", UINT64_MAX}, {"frames", 9}},
+      {{"prompt", "a hare"}, {"seed", 2}, {"frames", 13}, {"transition_frames", 4}}};
+  {
+    RunFolder run = fake::open(folder, plan);
+    fake::finish(run);
+  }
+  const Json manifest = Json::parse(read_file(folder / "manifest.json"));
+  const Json expected = {
+      {{"prompt", "a fox"}, {"seed", UINT64_MAX}, {"first_frame", 0}, {"frames", 9}},
+      {{"prompt", "a hare"}, {"seed", 2}, {"first_frame", 5}, {"frames", 13}}};
+  EXPECT_EQ(manifest["items"][0]["scenes"], expected);
+  EXPECT_FALSE(manifest["items"][1].contains("scenes"));
+  const Json schema =
+      Json::parse(read_file(fs::path(BACKLOT_SOURCE_DIR) / "docs/schema/manifest.schema.json"));
+  EXPECT_EQ(schema_problems(manifest, schema), std::vector<std::string>{});
+  build_report(folder);
+  const Json items = page_data(folder)["items"];
+  EXPECT_EQ(items[0]["scenes"][0]["seed"], std::to_string(UINT64_MAX));
+  EXPECT_EQ(items[0]["scenes"][1], expected[1]);
 }
 
 }  // namespace

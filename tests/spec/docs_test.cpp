@@ -72,6 +72,16 @@ TEST(ShippedSpecs, Plan) {
   }
 }
 
+TEST(ShippedSpecs, OfClipsPlan) {
+  const SpecWorld world;
+  const auto plan = world.plan_clips(
+      read_spec(source / "jobspecs/scenes.yaml", {"model=" + (world.folder() / "model").string()}));
+  ASSERT_EQ(plan.items.size(), 2u);
+  const auto& parameters = plan.items[0].parameters;
+  EXPECT_EQ(parameters["scenes"].size(), 4u);
+  EXPECT_GT(parameters["frames"].get<double>(), 15 * parameters["fps"].get<double>());
+}
+
 TEST(ShippedSpecs, PresetsAreSound) {
   EXPECT_EQ(std::string(shipped_presets()), read_file(source / "jobspecs/presets.yaml"));
   for (const char* name :
