@@ -14,6 +14,8 @@
 #include "device_option.h"
 #include "engine/probe.h"
 #include "fleet/devices.h"
+#include "generate.h"
+#include "model_store.h"
 #include "weights/model_folder.h"
 
 namespace backlot {
