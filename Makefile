@@ -12,7 +12,7 @@ jobs := $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ {n = int($$2 / 2e6)} \
 menu:
 	@echo 'make setup      Debian packages, LibTorch and models/smollm2, whatever is missing'
 	@echo 'make build      build/backlot and its engine (does setup first)'
-	@echo 'make demo       a sheet of pictures from jobspecs/demo.yaml, in out/demo'
+	@echo 'make demo       pictures and clips from jobspecs/demo*.yaml, in out/demo and out/demo-clips'
 	@echo 'make test       all tests; the parts that read strange files again under sanitizers'
 	@echo 'make tsan       what has threads or many processes, under ThreadSanitizer'
 	@echo 'make bench      backlot beside diffusers and other peers (options: BENCH="--help")'
@@ -37,7 +37,8 @@ build: build/build.ninja
 
 demo: build
 	build/backlot generate jobspecs/demo.yaml -o out/demo $$(test -e models/smollm2 || echo "--set=jobs[5].enhance=false")
-	@echo 'demo: the pictures are in out/demo/images, all on one page in out/demo/report.html'
+	build/backlot generate jobspecs/demo-clips.yaml -o out/demo-clips
+	@echo 'demo: pictures are in out/demo/images, clips in out/demo-clips/videos, each on one page, report.html, beside them'
 
 test: build
 	@scripts/test.sh $(jobs)

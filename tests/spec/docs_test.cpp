@@ -80,6 +80,9 @@ TEST(ShippedSpecs, OfClipsPlan) {
   const auto& parameters = plan.items[0].parameters;
   EXPECT_EQ(parameters["scenes"].size(), 4u);
   EXPECT_GT(parameters["frames"].get<double>(), 15 * parameters["fps"].get<double>());
+  const auto demo = world.plan_clips(read_spec(source / "jobspecs/demo-clips.yaml"));
+  ASSERT_EQ(demo.items.size(), 3u);
+  EXPECT_TRUE(fs::exists(demo.items[0].model / "model_index.json"));
 }
 
 TEST(ShippedSpecs, PresetsAreSound) {
