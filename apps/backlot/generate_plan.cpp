@@ -68,7 +68,7 @@ std::vector<std::string> sets_with_output(const GenerateOptions& options) {
 
 Json scenes_given(const GenerateOptions& options) {
   if (options.fields.contains("scenes"))
-    throw UsageError("--scene", "goes with --scenes no more than with itself",
+    throw UsageError("--scene", "does not go together with --scenes",
                      "give all scenes in one of the two ways");
   return options.scenes;
 }

@@ -13,7 +13,7 @@ from .transformer import SHIFT
 from .vae import load_latents, load_vae
 
 PARTS = ("transformer", "vae", "text_encoder")
-TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 STEPS, GUIDANCE = 20, 4.0
 PROMPTS = ["a red apple spinning on a blue background", "a cat moving left on a pink background",
            "a rocket flying up on a yellow background", "a soccer ball bouncing on a green background",

@@ -8,7 +8,7 @@ from .tokenizer import VOCABULARY
 
 Z = 16  # latent channels
 TEXT_WIDTH, TEXT_HEADS = 96, 3
-HEADS, HEAD, LAYERS, FFN = 6, 32, 5, 384
+HEADS, HEAD, LAYERS, FFN = 5, 32, 5, 320
 TEXT_LENGTH = 512  # tokens that the pipeline pads a prompt to
 
 

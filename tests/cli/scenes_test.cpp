@@ -12,6 +12,7 @@
 #include "support/command.h"
 #include "support/run_dir.h"
 #include "support/temporary_folder.h"
+#include "support/tiny_runs.h"
 
 namespace backlot {
 namespace {
