@@ -88,6 +88,7 @@ struct ClipNeed {
   NeededMemory held;
 };
 
+// What a card of "12 GB" has at the least.
 constexpr uint64_t small_gpu = 12'000'000'000;
 
 Item clip_item(const ModelSummary& model, const ModelFolder& folder) {
@@ -189,7 +190,7 @@ void print_clip_needs(const ModelSummary& model) {
   planned.text_encoder_on_host = plan.text_encoder_on_host;
   const std::string peak = human_bytes(plan.need.peak());
   print_result(fmt::format(
-      "  a GPU of {}: {}", human_bytes(small_gpu),
+      "  a GPU of 12 GB: {}",
       plan.fits ? fmt::format("{} in {}, text encoder {}{}", peak, plan.dtype, place_name(planned),
                               plan.vae_tiling ? ", decoded in tiles" : "")
                 : fmt::format("too small, {} at the least", peak)));
