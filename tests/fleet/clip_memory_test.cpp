@@ -142,7 +142,7 @@ TEST(ClipMemory, OfScenesIsThatOfTheLongestAndALittle) {
   const uint64_t six = plans.need(scenes_of({41, 81, 81, 81, 81, 81}, 8), gpu, manner, 1).working;
   EXPECT_GT(six, one);
   EXPECT_LT(six, one + one / 20);
-  EXPECT_GT(plans.need(clip(832, 480, 406), gpu, manner, 1).working, 2 * six);
+  EXPECT_GT(plans.need(clip(832, 480, 406), gpu, manner, 1).working, six + six / 2);
   EXPECT_EQ(plans.key(scenes_of({41, 81}, 8), gpu, manner),
             plans.key(clip(832, 480, 81), gpu, manner));
 }
