@@ -65,7 +65,8 @@ class Stage {
     totals_.found = std::ranges::count_if(
         plan.texts, [&](const PlannedText& text) { return folder.text(text.id).has_value(); });
     std::map<std::string_view, TextEncoder> encoders;  // by the texts' ids
-    for (const auto& text : plan.texts) encoders[text.id] = text.style->limits.encoder;
+    for (const auto& text : plan.texts)
+      if (text.style) encoders[text.id] = text.style->limits.encoder;  // chats have none
     std::map<std::pair<fs::path, TextEncoder>, fs::path> tokenizers;
     for (const Item& item : plan.items) {
       const auto encoder = encoders.find(item.text_id);

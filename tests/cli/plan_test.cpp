@@ -139,7 +139,7 @@ TEST(Completion, OffersValuesWhereTheyAreKnown) {
   EXPECT_EQ(offered({"cache", ""}), "stats clear verify");
   EXPECT_EQ(offered({"models", ""}), "list show check tokenize");
   EXPECT_EQ(offered({"completion", ""}), "bash zsh");
-  EXPECT_EQ(offered({"bench", ""}), "image language load kernels fleet");
+  EXPECT_EQ(offered({"bench", ""}), "image video language load kernels fleet");
   EXPECT_EQ(offered({"bench", "image", "f"}), "fleet");
   EXPECT_EQ(offered({"fleet-run", "--engine", ""}), "local redis slurm");
   EXPECT_EQ(offered({"fleet-run", "--engine", "=", "s"}), "slurm");
