@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "pipelines/oracle_case.h"
 #include "pipelines/wan.h"
 
@@ -81,5 +82,43 @@ struct StopsAfter : Silent {
   int64_t steps;
   bool denoising = false, stop = false;
 };
+
+// From what is kept after each of its steps but the last, the clip comes out the same to the bit.
+// -> the clip, and what was kept.
+inline std::pair<Made, std::vector<std::string>> expect_same_from_every_step(
+    VideoPipeline& pipeline, const VideoRequest& request) {
+  std::vector<std::string> kept;
+  VideoCheckpoints keeping;
+  keeping.due = [](int64_t, int64_t) { return true; };
+  keeping.keep = [&](std::string blob) { kept.push_back(std::move(blob)); };
+  Made whole = make(pipeline, request, keeping);
+  for (size_t i = 0; i < kept.size(); ++i) {
+    VideoCheckpoints resuming;
+    resuming.resume_from = kept[i];
+    const Made rest = make(pipeline, request, resuming);
+    EXPECT_EQ(rest.result.resumed_from, int64_t(i) + 1);
+    EXPECT_EQ(rest.result.skipped_evaluations, whole.result.skipped_evaluations);
+    EXPECT_TRUE(same(rest, whole)) << "from step " << i + 1;
+    EXPECT_TRUE(rest.result.warnings.empty());
+  }
+  return {std::move(whole), std::move(kept)};
+}
+
+// Asked to stop after so many steps, it keeps what there is and goes on from there.
+inline void expect_goes_on_where_stopped(VideoPipeline& pipeline, const VideoRequest& request,
+                                         int64_t steps) {
+  std::string kept;
+  VideoCheckpoints checkpoints;
+  checkpoints.due = [](int64_t, int64_t) { return false; };
+  checkpoints.keep = [&](std::string blob) { kept = std::move(blob); };
+  StopsAfter stops(steps);
+  EXPECT_THROW(make(pipeline, request, stops, checkpoints), Interrupted);
+  ASSERT_FALSE(kept.empty());
+  VideoCheckpoints resuming;
+  resuming.resume_from = kept;
+  const Made rest = make(pipeline, request, resuming);
+  EXPECT_EQ(rest.result.resumed_from, steps);
+  EXPECT_TRUE(same(rest, make(pipeline, request)));
+}
 
 }  // namespace backlot

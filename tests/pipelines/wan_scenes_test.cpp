@@ -98,20 +98,8 @@ TEST_P(WanScenesResume, GivesTheSameBytesFromEveryStep) {
   const auto pipeline = load("wan-t2v");
   VideoRequest request = three_scenes();
   request.scheduler = Json::parse(GetParam());
-  std::vector<std::string> kept;
-  VideoCheckpoints keeping;
-  keeping.due = [](int64_t, int64_t total) { return total == 9; };
-  keeping.keep = [&](std::string blob) { kept.push_back(std::move(blob)); };
-  const Made whole = make(*pipeline, request, keeping);
+  const auto kept = expect_same_from_every_step(*pipeline, request).second;
   ASSERT_EQ(kept.size(), 8u);
-  for (size_t i = 0; i < kept.size(); ++i) {
-    VideoCheckpoints resuming;
-    resuming.resume_from = kept[i];
-    const Made rest = make(*pipeline, request, resuming);
-    EXPECT_EQ(rest.result.resumed_from, int64_t(i) + 1);
-    EXPECT_TRUE(same(rest, whole)) << "from step " << i + 1;
-    EXPECT_TRUE(rest.result.warnings.empty());
-  }
   VideoCheckpoints other;
   other.resume_from = kept[4];
   request.scenes[2].prompt = "a bear";
@@ -124,23 +112,26 @@ INSTANTIATE_TEST_SUITE_P(
         "null",
         R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "stochastic_sampling": true})"));
 
+// A scene reuses nothing of the one before.
+TEST(WanScenes, GiveTheSameBytesWithAStepCache) {
+  const auto pipeline = load("wan-t2v");
+  VideoRequest request = three_scenes();
+  request.scenes[1].transition_frames = 0;
+  request.step_cache = 10;
+  const auto [whole, kept] = expect_same_from_every_step(*pipeline, request);
+  EXPECT_EQ(kept.size(), 8u);
+  EXPECT_EQ(whole.result.skipped_evaluations, 3 * 2 * (request.steps - 2));
+  const Made second = alone(*pipeline, request, 1);
+  ASSERT_EQ(whole.frames.size(), 19u);
+  for (size_t i = 0; i < 9; ++i) EXPECT_EQ(whole.frames[5 + i].rgb, second.frames[i].rgb) << i;
+}
+
 TEST(WanScenes, KeepWhatThereIsWhenTheyAreStopped) {
   const auto pipeline = load("wan22-t2v");
   VideoRequest request = request_of(oracle_json("wan22-t2v").at("job"));
   request.steps = 3;
   request.scenes = {scene_of("a", 1, 5), scene_of("b", 2, 5, 3)};
-  std::string kept;
-  VideoCheckpoints checkpoints;
-  checkpoints.due = [](int64_t, int64_t) { return false; };
-  checkpoints.keep = [&](std::string blob) { kept = std::move(blob); };
-  StopsAfter stops(5);
-  EXPECT_THROW(make(*pipeline, request, stops, checkpoints), Interrupted);
-  ASSERT_FALSE(kept.empty());
-  VideoCheckpoints resuming;
-  resuming.resume_from = kept;
-  const Made rest = make(*pipeline, request, resuming);
-  EXPECT_EQ(rest.result.resumed_from, 5);
-  EXPECT_TRUE(same(rest, make(*pipeline, request)));
+  expect_goes_on_where_stopped(*pipeline, request, 5);
 }
 
 TEST(WanScenes, AreRefusedWhereTheyCantBeJoined) {

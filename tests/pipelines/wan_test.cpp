@@ -67,20 +67,7 @@ TEST_P(WanResume, GivesTheSameBytesFromEveryStep) {
   const auto pipeline = load("wan-t2v");
   VideoRequest request = small_request();
   request.scheduler = Json::parse(GetParam());
-  std::vector<std::string> kept;
-  VideoCheckpoints keeping;
-  keeping.due = [](int64_t, int64_t) { return true; };
-  keeping.keep = [&](std::string blob) { kept.push_back(std::move(blob)); };
-  const Made whole = make(*pipeline, request, keeping);
-  ASSERT_GE(kept.size(), 3u);
-  for (size_t i = 0; i < kept.size(); ++i) {
-    VideoCheckpoints resuming;
-    resuming.resume_from = kept[i];
-    const Made rest = make(*pipeline, request, resuming);
-    EXPECT_EQ(rest.result.resumed_from, int64_t(i) + 1);
-    EXPECT_TRUE(same(rest, whole)) << "from step " << i + 1;
-    EXPECT_TRUE(rest.result.warnings.empty());
-  }
+  EXPECT_GE(expect_same_from_every_step(*pipeline, request).second.size(), 3u);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -120,21 +107,10 @@ TEST(WanStepCaching, GivesTheSameBytesFromEveryStep) {
     request.frames = 5;
     request.steps = 6;
     request.step_cache = threshold;
-    std::vector<std::string> kept;
-    VideoCheckpoints keeping;
-    keeping.due = [](int64_t, int64_t) { return true; };
-    keeping.keep = [&](std::string blob) { kept.push_back(std::move(blob)); };
-    const Made whole = make(*pipeline, request, keeping);
+    SCOPED_TRACE(name);
+    const auto [whole, kept] = expect_same_from_every_step(*pipeline, request);
     EXPECT_GT(whole.result.skipped_evaluations, 0);
     ASSERT_EQ(kept.size(), 5u);
-    for (size_t i = 0; i < kept.size(); ++i) {
-      VideoCheckpoints resuming;
-      resuming.resume_from = kept[i];
-      const Made rest = make(*pipeline, request, resuming);
-      EXPECT_EQ(rest.result.resumed_from, int64_t(i) + 1);
-      EXPECT_EQ(rest.result.skipped_evaluations, whole.result.skipped_evaluations);
-      EXPECT_TRUE(same(rest, whole)) << name << " from step " << i + 1;
-    }
     // Of another clip.
     request.step_cache = 0;
     VideoCheckpoints resuming;
@@ -171,19 +147,7 @@ TEST(Wan, BeginsAnewWhereACheckpointDoesNotFit) {
 
 TEST(Wan, KeepsWhatThereIsWhenItIsStopped) {
   const auto pipeline = load("wan22-t2v");
-  const VideoRequest request = request_of(oracle_json("wan22-t2v").at("job"));
-  std::string kept;
-  VideoCheckpoints checkpoints;
-  checkpoints.due = [](int64_t, int64_t) { return false; };
-  checkpoints.keep = [&](std::string blob) { kept = std::move(blob); };
-  StopsAfter stops(4);
-  EXPECT_THROW(make(*pipeline, request, stops, checkpoints), Interrupted);
-  ASSERT_FALSE(kept.empty());
-  VideoCheckpoints resuming;
-  resuming.resume_from = kept;
-  const Made rest = make(*pipeline, request, resuming);
-  EXPECT_EQ(rest.result.resumed_from, 4);
-  EXPECT_TRUE(same(rest, make(*pipeline, request)));
+  expect_goes_on_where_stopped(*pipeline, request_of(oracle_json("wan22-t2v").at("job")), 4);
 }
 
 TEST(Wan, GivesTheSameFramesWhereverTheTextEncoderIs) {
